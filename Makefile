@@ -1,0 +1,45 @@
+# Four commands for people: demo, test, check, bench. Each installs what it needs into .venv first.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check bench lock wheel clean
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
+
+# uv comes first, by pip and by hash; everything else comes by uv and by hash.
+$(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## the fixtures through a worker on the embedded broker, then the history
+	$(BIN)/stepflow demo
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## format, lint, strict types, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## figures beside their baselines; QUICK=1 ends within five minutes
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
+
+lock: ## renew the lock files
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras -o requirements/runtime.txt
+	grep '^uv==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
+
+wheel: $(READY) ## dist/*.whl
+	$(BIN)/uv build --quiet --wheel
+
+clean: ## remove what make made
+	rm -rf .venv dist build

@@ -1,0 +1,1 @@
+"""Settings to wired objects: the one place that names concrete classes."""

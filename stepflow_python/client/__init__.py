@@ -1,0 +1,1 @@
+"""For callers: submit, wait, result, history."""

@@ -1,0 +1,1 @@
+"""Virtualenvs, named by their content, shared, never half-built."""

@@ -1,0 +1,1 @@
+"""What runs inside the box: standard library only, Python 3.8 and later, nothing of ours imported."""

@@ -1,0 +1,1 @@
+"""How requests travel: the Celery application and the embedded broker."""

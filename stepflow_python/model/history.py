@@ -1,0 +1,64 @@
+"""What the record answers."""
+
+from pydantic import Field, JsonValue
+
+from stepflow_python.model.result import ExecutionResult, Status
+from stepflow_python.model.values import Instant, Value
+
+MAX_PAGE = 1000
+
+
+class HistoryFilter(Value):
+    """Which executions; none means any. `since` compares with the time of queueing."""
+
+    tool: str | None = None
+    status: Status | None = None
+    since: Instant | None = None
+    workflow_id: str | None = None
+
+
+class ExecutionSummary(Value):
+    """One line of the history, cheap to list."""
+
+    execution_id: str
+    tool_id: str | None
+    tool: str | None
+    status: Status
+    workflow_id: str | None = None
+    step_id: str | None = None
+    priority: int = 0
+    attempts: int = 0
+    max_attempts: int = 1
+    queued_at: Instant
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+    execution_time_ms: float | None = None
+    memory_usage_kb: int | None = None
+    isolation: str | None = None
+
+
+class ExecutionRecord(ExecutionSummary):
+    """All that is recorded of an execution; values of `request.env` are masked."""
+
+    request: dict[str, JsonValue] = Field(default_factory=dict)
+    result: ExecutionResult | None = None
+
+
+class Page(Value):
+    """A page of history, newest first; `next_cursor` is none on the last."""
+
+    items: tuple[ExecutionSummary, ...] = ()
+    next_cursor: str | None = None
+
+
+class PythonMetrics(Value):
+    """Totals; `average_execution_time` in ms, `memory_usage` the largest recorded peak in KiB."""
+
+    total_executions: int = 0
+    successful_executions: int = 0
+    failed_executions: int = 0
+    average_execution_time: float = 0.0
+    total_environments: int = 0
+    active_environments: int = 0
+    total_dependencies: int = 0
+    memory_usage: int = 0

@@ -1,0 +1,1 @@
+"""Facts about a tool's source: pure, never executing what it reads."""

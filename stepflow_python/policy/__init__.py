@@ -1,0 +1,1 @@
+"""Verdicts on a tool's source: early, named refusals; the sandbox is the boundary."""

@@ -1,0 +1,1 @@
+"""The record: tables, recorder, reads, migrations."""
