@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from stepflow_python.model.environment import Environment, EnvironmentConfig, EnvironmentId, PipConfig
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, PythonMetrics
 from stepflow_python.model.limits import Limits
-from stepflow_python.model.module import Dependency, Import, PythonFunction, PythonModule
+from stepflow_python.model.module import Dependency, Import, Parameter, PythonFunction, PythonModule
 from stepflow_python.model.request import ExecutionRequest, FunctionRequest, PythonRequest, ScriptRequest
 from stepflow_python.model.result import ExecutionResult, MemoryEnforcement, SandboxOutcome
 from stepflow_python.model.security import IsolationTier, SecuritySettings, SecurityStatus, Verdict
@@ -152,7 +152,7 @@ class SandboxRun:
     """One run: everything is resolved, nothing in it is trusted but the environment's paths.
 
     `function` none runs the source as `__main__`. `arguments` are JSON, already checked against `input_schema`, by
-    which the guest converts what JSON has no type for.
+    which the guest converts what JSON has no type for; `parameters` say how each is passed.
     """
 
     execution_id: str
@@ -160,6 +160,7 @@ class SandboxRun:
     source: str
     module_name: str
     function: str | None = None
+    parameters: tuple[Parameter, ...] = ()
     arguments: dict[str, JsonValue] = field(default_factory=dict)
     input_schema: dict[str, JsonValue] = field(default_factory=dict)
     stdin: bytes = b""
