@@ -1,0 +1,175 @@
+"""What the guest answers: length-capped frames, read as they come and believed only as far as they go.
+
+A guest can forge its own answer; nothing in it is more than data about this one run.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import JsonValue, ValidationError
+
+from stepflow_python.model.limits import Limits
+from stepflow_python.model.result import ExceptionInfo
+from stepflow_python.model.values import Value
+
+HEADER: Final = 9
+MAX_DEPTH: Final = 240
+SLACK: Final = 256 * 1024
+"""What reports may hold beyond the result: tracebacks, status, frame headers."""
+
+
+class SupervisorStatus(Value):
+    """What the supervisor saw of the tool's process."""
+
+    exit: int | None = None
+    signal: int | None = None
+    cpu_ms: float = 0.0
+    maxrss_kb: int = 0
+    flooded: bool = False
+    files_error: str | None = None
+
+
+class GuestError(Value):
+    """Why there is no result, in the guest's words."""
+
+    kind: str
+    message: str
+
+
+class Report(Value):
+    """What the tool's own process said at its end."""
+
+    ok: bool
+    value: JsonValue = None
+    exceptions: tuple[ExceptionInfo, ...] = ()
+    error: GuestError | None = None
+    too_large: bool = False
+
+
+@dataclass(slots=True)
+class Answer:
+    """What has arrived so far."""
+
+    began: bool = False
+    complete: bool = False
+    report: Report | None = None
+    status: SupervisorStatus | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    fault: str | None = None
+    """Why the answer cannot be used, if it cannot."""
+
+
+class AnswerReader:
+    """Takes bytes, gives an `Answer`; past its bound it takes no more and says so."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.answer = Answer()
+        self._buffer = bytearray()
+        self._taken = 0
+        self._limits = limits
+        self._bound = limits.result_bytes + limits.output_files_bytes + limits.output_files * 1024 + SLACK
+
+    def feed(self, data: bytes) -> None:
+        """Take what came in."""
+        if self.answer.fault is not None or self.answer.complete:
+            return
+        self._taken += len(data)
+        if self._taken > self._bound:
+            self.answer.fault = f"the answer is larger than {self._bound} bytes"
+            self._buffer.clear()
+            return
+        self._buffer += data
+        while len(self._buffer) >= HEADER:
+            length = int.from_bytes(self._buffer[1:HEADER], "big")
+            if length > self._bound:
+                self.answer.fault = f"a frame claims {length} bytes"
+                return
+            if len(self._buffer) < HEADER + length:
+                return
+            kind, body = bytes(self._buffer[:1]), bytes(self._buffer[HEADER : HEADER + length])
+            del self._buffer[: HEADER + length]
+            if not self._take(kind, body):
+                return
+
+    def _take(self, kind: bytes, body: bytes) -> bool:
+        """Take one frame; whether more may follow."""
+        answer = self.answer
+        try:
+            match kind:
+                case b"B":
+                    answer.began = True
+                case b"R":
+                    answer.report = Report.model_validate(_loads(body))
+                case b"S":
+                    answer.status = SupervisorStatus.model_validate(_loads(body))
+                case b"F":
+                    self._take_file(body)
+                case b"X":
+                    answer.fault = body.decode("utf-8", "replace")[:1000]
+                case b"E":
+                    answer.complete = True
+                case _:
+                    answer.fault = f"a frame of the unknown kind {kind!r}"
+        except (ValueError, RecursionError, ValidationError) as error:
+            answer.fault = f"frame {kind.decode('ascii', 'replace')}: {_short(error)}"
+        return not answer.complete and answer.fault is None
+
+    def _take_file(self, body: bytes) -> None:
+        length = int.from_bytes(body[:4], "big")
+        name, content = body[4 : 4 + length].decode("utf-8"), body[4 + length :]
+        parts = name.split("/")
+        if name.startswith("/") or "\0" in name or not all(part not in {"", ".", ".."} for part in parts):
+            raise ValueError(f"{name!r} is no name for an output file")
+        files = self.answer.files
+        if len(files) >= self._limits.output_files:
+            raise ValueError(f"more than {self._limits.output_files} output files")
+        if sum(map(len, files.values())) + len(content) > self._limits.output_files_bytes:
+            raise ValueError(f"output files of more than {self._limits.output_files_bytes} bytes")
+        files[name] = content
+
+
+def _loads(body: bytes) -> JsonValue:
+    def refuse(constant: str) -> JsonValue:
+        raise ValueError(f"{constant} is no JSON value")
+
+    value: JsonValue = json.loads(body, parse_constant=refuse)
+    _refuse_deep(value)
+    return _without_surrogates(value) if b"\\ud" in body.lower() else value
+
+
+def _refuse_deep(value: JsonValue) -> None:
+    """Stay below what JSON libraries and databases of this world can nest (pydantic: 255)."""
+    level: list[JsonValue] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            if isinstance(node, (dict, list))
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _without_surrogates(value: JsonValue) -> JsonValue:
+    """Half a surrogate pair is text to Python only: no UTF-8, no database holds it."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_without_surrogates(item) for item in value]
+        case dict():
+            return {str(_without_surrogates(key)): _without_surrogates(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    return str(error)[:500]

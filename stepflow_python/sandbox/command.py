@@ -1,0 +1,93 @@
+"""The command lines of a box: pure functions from values to argv."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepflow_python.model.limits import Limits
+
+GUEST = "/run/guest"
+WORK = "/work"
+UID = 1000
+SHARED_MEMORY_BYTES = 64 * 1024 * 1024
+
+BOOT = "import sys; sys.path.insert(0, {folder!r}); from stepflow_guest.main import main; main()"
+
+# What of the host's /etc a Python program needs: the loader's cache, time zone, certificates.
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "ssl", "ca-certificates", "alternatives")
+ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "services", "protocols", "gai.conf", "host.conf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a box shows of the host: `shown` pairs of (where it lies, where the box sees it), all read-only."""
+
+    shown: tuple[tuple[Path, Path], ...]
+    guest: Path
+    identity: Path
+    """A folder with `passwd`, `group`, `hosts` and `nsswitch.conf` for the box's one user."""
+    network: bool = False
+
+
+def bubblewrap_command(program: Path, view: View, limits: Limits) -> list[str]:
+    """The bubblewrap argv up to the program that runs in the box."""
+    argv = [
+        str(program),
+        *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *(() if view.network else ("--unshare-net",)),
+        *("--uid", str(UID), "--gid", str(UID), "--hostname", "box"),
+        *("--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"),
+        *_system(),
+        *_etc(view),
+    ]
+    for source, target in view.shown:
+        if not target.is_relative_to("/usr"):
+            argv += ["--ro-bind", str(source), str(target)]
+    argv += ["--ro-bind", str(view.guest), GUEST]
+    argv += ["--proc", "/proc", "--dev", "/dev"]
+    for size, folder in ((SHARED_MEMORY_BYTES, "/dev/shm"), (limits.work_bytes, "/tmp"), (limits.work_bytes, WORK)):  # noqa: S108 - inside the box
+        argv += ["--size", str(size), "--tmpfs", folder]
+    argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--"]
+    return argv
+
+
+def python_command(interpreter: Path, *, guest: str, request_fd: int, reply_fd: int) -> list[str]:
+    """The argv of the guest.
+
+    -I and -S: neither variables nor the user's folders nor start-up hooks of the environment run before the guest.
+    """
+    boot = BOOT.format(folder=guest)
+    return [str(interpreter), "-I", "-S", "-X", "utf8", "-c", boot, str(request_fd), str(reply_fd)]
+
+
+def unprivileged_command(uid: int, argv: Sequence[str]) -> list[str]:
+    """The same program as another user, without any group or capability left over from root."""
+    return [
+        "/usr/bin/setpriv",
+        *(f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--"),
+        *argv,
+    ]
+
+
+def _system() -> list[str]:
+    """The host's `/usr`, and the top-level folders that lead into it, as links or as they are."""
+    argv = ["--ro-bind", "/usr", "/usr"]
+    for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
+        folder = Path(name)
+        if folder.is_symlink():
+            argv += ["--symlink", os.readlink(folder), name]  # noqa: PTH115 - the text as it is, not a path made of it
+        elif folder.is_dir():
+            argv += ["--ro-bind", name, name]
+    return argv
+
+
+def _etc(view: View) -> list[str]:
+    names = (*ETC, *ETC_NETWORK) if view.network else ETC
+    argv = [part for name in names for part in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
+    for name in ("passwd", "group"):
+        argv += ["--ro-bind", str(view.identity / name), f"/etc/{name}"]
+    if not view.network:
+        for name in ("hosts", "nsswitch.conf"):
+            argv += ["--ro-bind", str(view.identity / name), f"/etc/{name}"]
+    return argv

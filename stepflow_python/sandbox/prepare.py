@@ -1,0 +1,100 @@
+"""A box for one run: its control group, its view of the host, the command that starts it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from stepflow_python.errors import InternalError
+from stepflow_python.model.security import IsolationTier
+from stepflow_python.ports import IsolationReport, SandboxRun
+from stepflow_python.sandbox.box import Box
+from stepflow_python.sandbox.cgroup import RunGroup
+from stepflow_python.sandbox.command import GUEST, WORK, View, bubblewrap_command
+from stepflow_python.sandbox.guest_files import compiled_guest
+from stepflow_python.sandbox.host import Host
+
+
+@asynccontextmanager
+async def prepared_box(host: Host, report: IsolationReport, run: SandboxRun) -> AsyncIterator[Box]:
+    """A box of this host's tier; nothing of it is left afterwards.
+
+    Raises:
+        InternalError: it could not be prepared.
+    """
+    guest = await compiled_guest(run.environment.interpreter, folder=host.config.folder / "guest")
+    async with _control_group(host, run) as group:
+        if report.tier is IsolationTier.NAMESPACES:
+            yield await _namespaces_box(host, report, run=run, guest=guest, group=group)
+        else:
+            with _work_folder(host) as work:
+                yield _process_box(host, report, run=run, guest=guest, group=group, work=work)
+
+
+@asynccontextmanager
+async def _control_group(host: Host, run: SandboxRun) -> AsyncIterator[RunGroup | None]:
+    if host.groups is None:
+        yield None
+        return
+    try:
+        group = host.groups.create()
+    except OSError as error:
+        raise InternalError(f"no control group could be made for a run: {error}") from error
+    try:
+        group.limit(run.limits)
+        yield group
+    finally:
+        await group.remove()
+
+
+async def _namespaces_box(
+    host: Host, report: IsolationReport, *, run: SandboxRun, guest: Path, group: RunGroup | None
+) -> Box:
+    if host.bubblewrap is None:
+        raise InternalError("the tier is `namespaces`, but bubblewrap is gone; start the worker again")
+    environment, config = run.environment, host.config
+    view = View(
+        shown=tuple([(await host.show(path), path) for path in (environment.base_prefix, environment.path)]),
+        guest=await host.show(guest),
+        identity=await host.show(config.folder),
+        network=run.security.enable_network_access,
+    )
+    program = await host.show(host.bubblewrap.folder) / host.bubblewrap.program
+    return Box(
+        tier=report.tier,
+        head=host.unprivileged(bubblewrap_command(program, view, run.limits)),
+        interpreter=environment.interpreter,
+        guest=GUEST,
+        group=group,
+        enforcement=report.memory,
+        output_folder=f"{WORK}/output",
+    )
+
+
+def _process_box(
+    host: Host, report: IsolationReport, *, run: SandboxRun, guest: Path, group: RunGroup | None, work: Path
+) -> Box:
+    return Box(
+        tier=report.tier,
+        head=host.unprivileged([]),
+        interpreter=run.environment.interpreter,
+        guest=str(guest),
+        group=group,
+        enforcement=report.memory,
+        output_folder=str(work / "output"),
+        cwd=str(work),
+    )
+
+
+@contextmanager
+def _work_folder(host: Host) -> Iterator[Path]:
+    """A folder on disk for a run without namespaces; `rmtree` does not follow the links that a run left in it."""
+    work = Path(tempfile.mkdtemp(prefix="stepflow-run-"))
+    try:
+        if host.is_root:
+            os.chown(work, host.config.uid, host.config.uid)
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
