@@ -25,6 +25,7 @@ async def run_command(
     cwd: Path | None = None,
     timeout_s: float,
     input: bytes = b"",  # noqa: A002 - the name that `subprocess.run` gives it
+    pass_fds: tuple[int, ...] = (),
 ) -> Completed:
     """Start a command without a shell and wait for it.
 
@@ -34,6 +35,7 @@ async def run_command(
         cwd: its working folder; none is ours.
         timeout_s: seconds until its process group is killed.
         input: its standard input.
+        pass_fds: descriptors that it keeps open, such as a lock that must outlast us while it lives.
 
     Raises:
         TimeoutError: the time was up; nothing of the group is left.
@@ -47,6 +49,7 @@ async def run_command(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        pass_fds=pass_fds,
     )
     try:
         async with asyncio.timeout(timeout_s):
