@@ -1,0 +1,87 @@
+"""For callers of workers: submit, wait, result, history, cancel."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from stepflow_python.bootstrap.connection import Connection, open_connection
+from stepflow_python.config import Settings
+from stepflow_python.errors import ExecutionError
+from stepflow_python.jobs.submission import submit
+from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page
+from stepflow_python.model.request import ExecutionRequest
+from stepflow_python.model.result import ExecutionResult
+
+FIRST_POLL_S = 0.001
+LONGEST_POLL_S = 0.1
+
+
+class Client:
+    """Talks to the record and the broker; never to a worker directly."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def submit(self, request: ExecutionRequest) -> str:
+        """Record and send a request; its id. Twice the same id sends once.
+
+        Raises:
+            ParseError: its script cannot be read.
+            DatabaseError: the record cannot be written.
+            InternalError: the broker cannot be reached; the execution stays queued.
+        """
+        await submit(request, ledger=self._connection.ledger, dispatcher=self._connection.dispatcher)
+        return request.execution_id
+
+    async def result(self, execution_id: str) -> ExecutionResult | None:
+        """The result, if the execution has ended.
+
+        Raises:
+            ExecutionError: no such execution.
+        """
+        record = await self.show(execution_id)
+        return record.result if record.status.ended else None
+
+    async def wait(self, execution_id: str, *, timeout_s: float | None = None) -> ExecutionResult:
+        """The result, as soon as it is on record.
+
+        Raises:
+            ExecutionError: no such execution.
+            TimeoutError: the time was up; the execution goes on.
+        """
+        async with asyncio.timeout(timeout_s):
+            pause = FIRST_POLL_S
+            while (result := await self.result(execution_id)) is None:
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.25, LONGEST_POLL_S)
+            return result
+
+    async def history(self, query: HistoryFilter | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """A page of executions, newest first."""
+        return await self._connection.history.page(query or HistoryFilter(), limit=limit, cursor=cursor)
+
+    async def show(self, execution_id: str) -> ExecutionRecord:
+        """All that is recorded of an execution.
+
+        Raises:
+            ExecutionError: no such execution.
+        """
+        record = await self._connection.history.get(execution_id)
+        if record is None:
+            raise ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
+        return record
+
+    async def cancel(self, execution_id: str) -> ExecutionRecord:
+        """Stop an execution: a queued one never starts, a running one is killed.
+
+        Raises:
+            ExecutionError: no such execution.
+        """
+        return await self._connection.ledger.request_cancel(execution_id)
+
+
+@asynccontextmanager
+async def open_client(settings: Settings, *, environ: Mapping[str, str]) -> AsyncIterator[Client]:
+    """A client of the workers that share these settings' database and broker."""
+    async with open_connection(settings, environ=environ) as connection:
+        yield Client(connection)

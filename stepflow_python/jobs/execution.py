@@ -1,0 +1,125 @@
+"""Running requests, each exactly once on the record."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepflow_python.errors import PythonEnvironmentError, PythonError
+from stepflow_python.jobs.job import Job, JobRunner
+from stepflow_python.jobs.payload import execution_id_of, request_from_payload
+from stepflow_python.jobs.results import refusal_of
+from stepflow_python.jobs.sources import module_name_of, read_source
+from stepflow_python.model.environment import EnvironmentConfig
+from stepflow_python.model.request import (
+    ExecutionRequest,
+    FunctionRequest,
+    PythonRequest,
+    ScriptRequest,
+    new_execution_id,
+)
+from stepflow_python.model.result import ExecutionResult
+from stepflow_python.model.values import now
+from stepflow_python.ports import Environments, EnvironmentSpec, History, Ledger, Progress, silent
+
+CANCEL_POLL_S = 0.25
+OTHER_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executions:
+    """Implements `ports.PythonExecutor`, for callers in this process and for the worker alike."""
+
+    run_job: JobRunner
+    ledger: Ledger
+    history: History
+    environments: Environments
+
+    async def execute(
+        self,
+        request: ExecutionRequest,
+        *,
+        cancel: asyncio.Event | None = None,
+        progress: Progress = silent,
+    ) -> ExecutionResult:
+        """Run a request, or give the result of the one that had its id before."""
+        claim = await self.ledger.claim(request)
+        if claim.result is not None:
+            return claim.result
+        if claim.attempt is None:
+            return await self._result_of_other(request.execution_id)
+        cancel = cancel or asyncio.Event()
+        job = Job(request=request, attempt=claim.attempt, started_at=now(), cancel=cancel, progress=progress)
+        async with self._watching_cancel(job):
+            return await self.run_job(job)
+
+    async def execute_payload(self, payload: object, previous: object = None) -> ExecutionResult:
+        """Run what a message holds; an unusable message gets a recorded refusal."""
+        try:
+            request = request_from_payload(payload, previous)
+        except PythonError as error:
+            blank = ExecutionRequest(execution_id=execution_id_of(payload) or new_execution_id(), code="")
+            job = Job(request=blank, attempt=0, started_at=now())
+            return await self.ledger.finish(job.ended_with(refusal_of(job, error)))
+        return await self.execute(request)
+
+    async def execute_code(self, request: PythonRequest) -> ExecutionResult:
+        """Run code as a script."""
+        return await self.execute(request)
+
+    async def execute_function(self, request: FunctionRequest) -> ExecutionResult:
+        """Call one function."""
+        return await self.execute(request)
+
+    async def execute_script(self, request: ScriptRequest) -> ExecutionResult:
+        """Run a script file of the caller's own host."""
+        return await self.execute(with_source(request))
+
+    async def validate_environment(self, config: EnvironmentConfig) -> bool:
+        """Whether the environment of this configuration can be had."""
+        spec = EnvironmentSpec(requirements=config.base_packages, python=config.python_version, pip=config.pip_config)
+        try:
+            await self.environments.ensure(spec)
+        except PythonEnvironmentError:
+            return False
+        return True
+
+    async def _result_of_other(self, execution_id: str) -> ExecutionResult:
+        """Wait for whoever runs it now."""
+        while True:
+            record = await self.history.get(execution_id)
+            if record is not None and record.result is not None and record.status.ended:
+                return record.result
+            await asyncio.sleep(OTHER_POLL_S)
+
+    @contextlib.asynccontextmanager
+    async def _watching_cancel(self, job: Job) -> AsyncIterator[None]:
+        """Notice, while the job runs, that another process wants it to stop."""
+        watcher = asyncio.create_task(self._cancel_when_asked(job))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+
+    async def _cancel_when_asked(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(CANCEL_POLL_S)
+            if await self.ledger.cancel_requested(job.request.execution_id):
+                job.cancel.set()
+                return
+
+
+def with_source(request: ExecutionRequest) -> ExecutionRequest:
+    """The same request with the script's text in it: the path is the caller's, the worker may be anywhere.
+
+    Raises:
+        ParseError: the file cannot be read or decoded.
+    """
+    if request.script_path is None:
+        return request
+    path = Path(request.script_path)
+    name = request.module_name or module_name_of(path)
+    return request.model_copy(update={"code": read_source(path), "script_path": None, "module_name": name})

@@ -1,0 +1,46 @@
+"""What wraps the life of a job: it always ends with a result, and it is told to the log."""
+
+import logging
+import time
+
+from stepflow_python.errors import InternalError, PythonError
+from stepflow_python.jobs.job import Job, JobRunner
+from stepflow_python.jobs.results import refusal_of
+from stepflow_python.model.result import ExecutionResult
+from stepflow_python.ports import Ledger
+
+log = logging.getLogger(__name__)
+
+
+def answering(run: JobRunner, ledger: Ledger) -> JobRunner:
+    """Turn every refusal and every fault of ours into a recorded result.
+
+    Only a store that cannot be written still raises: then there is no record to answer from, and the message stays
+    with the broker.
+    """
+
+    async def answered(job: Job) -> ExecutionResult:
+        try:
+            return await run(job)
+        except PythonError as error:
+            refusal = refusal_of(job, error)
+        except Exception as error:  # the boundary that records: a fault of ours must not lose the job
+            log.exception("execution %s: a fault of ours", job.request.execution_id)
+            refusal = refusal_of(job, InternalError(f"{type(error).__name__}: {error}"))
+        return await ledger.finish(job.ended_with(refusal))
+
+    return answered
+
+
+def logged(run: JobRunner) -> JobRunner:
+    """Say when a job starts and how it ended; never its arguments or output."""
+
+    async def told(job: Job) -> ExecutionResult:
+        request, started = job.request, time.monotonic()
+        log.info("execution %s started, attempt %d, tool %s", request.execution_id, job.attempt, request.tool_id)
+        result = await run(job)
+        took = (time.monotonic() - started) * 1000
+        log.info("execution %s %s after %.1f ms", request.execution_id, result.status, took)
+        return result
+
+    return told

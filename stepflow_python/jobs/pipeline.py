@@ -1,0 +1,35 @@
+"""The life of one job. New readers start here."""
+
+from dataclasses import dataclass
+
+from stepflow_python.jobs.authorize import Rules, authorize
+from stepflow_python.jobs.job import Job
+from stepflow_python.jobs.results import result_of
+from stepflow_python.jobs.running import environment_for, sandbox_run
+from stepflow_python.jobs.sources import Sources, parse
+from stepflow_python.model.result import ExecutionResult
+from stepflow_python.ports import Environments, Ledger, Sandbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What the steps stand on."""
+
+    sources: Sources
+    rules: Rules
+    environments: Environments
+    sandbox: Sandbox
+    ledger: Ledger
+
+
+async def run_job(job: Job, floor: Floor) -> ExecutionResult:
+    """Parse, authorize, ensure the environment, run in the sandbox, record.
+
+    Raises:
+        PythonError: the request cannot be used, or a fault of ours; what the tool does is never an exception.
+    """
+    module = await parse(job, floor.sources)
+    plan = authorize(job, module, floor.rules)
+    environment = await environment_for(job, plan, floor.environments)
+    outcome = await floor.sandbox.run(sandbox_run(job, plan, environment), cancel=job.cancel)
+    return await floor.ledger.finish(job.ended_with(result_of(job, outcome)))

@@ -1,0 +1,62 @@
+"""From a plan to what the sandbox is handed."""
+
+import json
+
+from stepflow_python.jobs.job import Job, Plan
+from stepflow_python.model.environment import Environment, EnvironmentId
+from stepflow_python.ports import Environments, SandboxRun
+
+# One run does not take every core: numerical libraries start a thread per core of the host, not of the limit.
+THREADS = {
+    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "POLARS_MAX", "VECLIB_MAXIMUM")
+}
+CLEAN = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/work",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "TMPDIR": "/tmp",  # noqa: S108 - inside the box, private to the run
+    "USER": "tool",
+    "LOGNAME": "tool",
+    "STEPFLOW_OUTPUT_DIR": "/work/output",
+}
+
+
+async def environment_for(job: Job, plan: Plan, environments: Environments) -> Environment:
+    """The environment of a plan: the one that the request names, else the one of its requirements.
+
+    Raises:
+        DependencyError: a requirement is malformed, unknown or impossible.
+        PythonEnvironmentError: no such environment or interpreter, or it could not be built.
+    """
+    named = job.request.environment_id
+    if named is not None:
+        environment = await environments.get(EnvironmentId(named))
+    else:
+        environment = await environments.ensure(plan.environment, progress=job.progress)
+    job.found.environment = environment
+    return environment
+
+
+def sandbox_run(job: Job, plan: Plan, environment: Environment) -> SandboxRun:
+    """All that a run is handed; its variables are an allow-list of ours and the request's own."""
+    request, function = job.request, plan.function
+    variables = {**CLEAN, **THREADS, "VIRTUAL_ENV": str(environment.path)}
+    variables["PATH"] = f"{environment.path / 'bin'}:{variables['PATH']}"
+    if function is None and request.parameters:
+        variables["STEPFLOW_PARAMETERS"] = json.dumps(request.parameters)
+    return SandboxRun(
+        execution_id=request.execution_id,
+        environment=environment,
+        source=plan.module.source_code,
+        module_name=plan.module.name,
+        function=function.name if function is not None else None,
+        parameters=function.parameters if function is not None else (),
+        arguments=dict(request.parameters) if function is not None else {},
+        input_schema=function.input_schema if function is not None else {},
+        stdin=(request.stdin or "").encode("utf-8", "surrogateescape"),
+        files=dict(request.files),
+        env=variables | dict(request.env),
+        limits=plan.limits,
+        security=plan.security,
+    )
