@@ -21,7 +21,7 @@ from stepflow_python.ports import EnvironmentSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the operator allows; times in s, memory in MiB. `defaults` are the limits of a request that asks for none."""
+    """What the operator allows; times in s, memory in MiB. `defaults` hold for a request that asks for none."""
 
     defaults: Limits
     max_timeout_s: float
