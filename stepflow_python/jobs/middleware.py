@@ -6,8 +6,8 @@ import time
 from stepflow_python.errors import InternalError, PythonError
 from stepflow_python.jobs.job import Job, JobRunner
 from stepflow_python.jobs.results import refusal_of
-from stepflow_python.model.result import ExecutionResult
-from stepflow_python.ports import Ledger
+from stepflow_python.model.result import ExecutionResult, Status
+from stepflow_python.ports import Ledger, PythonMonitoring
 
 log = logging.getLogger(__name__)
 
@@ -44,3 +44,16 @@ def logged(run: JobRunner) -> JobRunner:
         return result
 
     return told
+
+
+def counted(run: JobRunner, monitoring: PythonMonitoring) -> JobRunner:
+    """Count jobs and their time, from claim to record."""
+
+    async def measured(job: Job) -> ExecutionResult:
+        started = time.monotonic()
+        result = await run(job)
+        took = time.monotonic() - started
+        await monitoring.record_execution(result.execution_id, took, result.status is Status.SUCCEEDED)
+        return result
+
+    return measured
