@@ -1,0 +1,38 @@
+"""A home of its own for the program under test, and a count of what it leaves behind."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.cli import Stepflow
+from support.leftovers import Leftovers
+
+
+@pytest.fixture(scope="session")
+def stepflow(tmp_path_factory: pytest.TempPathFactory) -> Stepflow:
+    """The `stepflow` command with a home of its own; the tools here need no network."""
+    return Stepflow(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def nothing_left(stepflow: Stepflow) -> Iterator[None]:
+    """Fail when a test leaves a process, a mount, a control group or a folder behind."""
+    before = Leftovers.count(stepflow.home)
+    yield
+    assert Leftovers.count(stepflow.home) == before
+
+
+@pytest.fixture(scope="session")
+def worker(stepflow: Stepflow) -> Iterator[subprocess.Popen[str]]:
+    """A worker on the embedded broker of that home."""
+    with stepflow.worker() as process:
+        yield process
+
+
+def pytest_configure() -> None:
+    """Refuse to run where a broken sandbox could hurt something."""
+    if os.getuid() == 0 or os.getpid() > 100 or "pid" not in Path("/proc/self/ns/pid").readlink().name:
+        sys.exit("these tests run hostile programs: start them through tests/test_boxed.py")
