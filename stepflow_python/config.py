@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -29,8 +29,13 @@ def _path_list(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatev
     return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
 
+def _upper(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatever it is given
+    return value.upper() if isinstance(value, str) else value
+
+
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 PathList = Annotated[tuple[Path, ...], BeforeValidator(_path_list)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
 def _setting(default: Any, description: str, *, unit: str = "", secret: bool = False, **bounds: Any) -> Any:  # noqa: ANN401 - typed by its field
@@ -84,7 +89,7 @@ class Settings(Value):
     result_backend: str = _setting("", "Celery result backend URL, for `.get()` and chords; empty: none", secret=True)
     queue: str = _setting("stepflow", "Default queue")
     concurrency: int = _setting(8, "Executions at a time in one worker", ge=1, le=1024)
-    log_level: str = _setting("WARNING", "Least level that is logged: DEBUG, INFO, WARNING, ERROR")
+    log_level: LogLevel = _setting("WARNING", "Least level that is logged: DEBUG, INFO, WARNING, ERROR")
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
@@ -135,6 +140,11 @@ class Settings(Value):
     def described(cls) -> dict[str, FieldInfo]:
         """Each variable's full name with its description, default and unit."""
         return {PREFIX + name.upper(): field for name, field in cls.model_fields.items()}
+
+
+def environ() -> Mapping[str, str]:
+    """The variables of this process, as they are now: whoever needs them at the edge asks here."""
+    return dict(os.environ)
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
