@@ -1,0 +1,75 @@
+"""A message's two forms: a row of the broker's file, and the dict that kombu's virtual transports hand around."""
+
+import time
+from typing import Any, TypeAlias
+
+from kombu.utils.json import dumps, loads
+
+from stepflow_python.messaging.mailbox import Outgoing, Row
+
+Payload: TypeAlias = dict[str, Any]
+"""kombu's raw message: body, content-type, content-encoding, headers, properties."""
+
+
+class MalformedMessageError(Exception):
+    """A row that is no message; says what is wrong with it."""
+
+
+def outgoing(payload: Payload, *, queue: str, priority: int) -> Outgoing:
+    """The row of a message that is published."""
+    properties = payload["properties"]
+    return Outgoing(
+        queue=queue,
+        priority=priority,
+        content_type=payload.get("content-type") or "application/data",
+        content_encoding=payload.get("content-encoding") or "binary",
+        headers=dumps(payload.get("headers") or {}),
+        properties=dumps({name: value for name, value in properties.items() if name != "delivery_tag"}),
+        body=payload["body"],
+        expires_at=_expiry(properties.get("expiration")),
+    )
+
+
+def incoming(row: Row, *, delivery_tag: str) -> Payload:
+    """The message that a row holds.
+
+    Raises:
+        MalformedMessageError: it holds none.
+    """
+    if not isinstance(row.body, str | bytes):
+        raise MalformedMessageError(f"body is {type(row.body).__name__}, not text or bytes")
+    if not isinstance(row.content_type, str) or not isinstance(row.content_encoding, str):
+        raise MalformedMessageError("content_type and content_encoding must be text")
+    properties = _object(row.properties, column="properties")
+    info = properties.get("delivery_info", {})
+    if not isinstance(info, dict):
+        raise MalformedMessageError("properties.delivery_info is not a JSON object")
+    where = {"exchange": "", "routing_key": row.queue} | info
+    where |= {"priority": row.priority, "redelivered": bool(row.redelivered)}
+    return {
+        "body": row.body,
+        "content-type": row.content_type,
+        "content-encoding": row.content_encoding,
+        "headers": _object(row.headers, column="headers"),
+        "properties": properties | {"delivery_tag": delivery_tag, "delivery_info": where},
+    }
+
+
+def _object(text: object, *, column: str) -> dict[str, Any]:
+    try:
+        value = loads(text)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise MalformedMessageError(f"{column} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise MalformedMessageError(f"{column} is not a JSON object")
+    return value
+
+
+def _expiry(expiration: object) -> float | None:
+    """AMQP gives `expiration` in milliseconds, as text."""
+    try:
+        return None if expiration is None else time.time() + float(str(expiration)) / 1000
+    except ValueError:
+        return None
+
+

@@ -1,0 +1,142 @@
+"""The embedded broker as a kombu transport: a SQLite file that any number of processes on one host share.
+
+kombu takes no class path in a URL, and has no registry that a package could enter, so two settings name it:
+
+    broker_url = "stepflow:///absolute/path/broker.db"
+    broker_transport = "stepflow_python.messaging.transport:Transport"
+"""
+
+import sqlite3
+import time
+from pathlib import Path
+from queue import Empty
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from kombu.transport import virtual
+
+from stepflow_python.messaging.broker_file import BrokerFileError, broker_file
+from stepflow_python.messaging.channel import Channel
+from stepflow_python.messaging.mailbox import Mailbox
+
+SCHEME = "stepflow"
+CLASS_PATH = f"{__name__}:Transport"
+TIDY_INTERVAL_S = 0.25
+"""How soon a message of a process that was killed is delivered again."""
+QUIET_AFTER_S = 10.0
+"""Without a message for so long, the file is looked at less often."""
+QUIET_INTERVAL_S = 0.02
+
+
+def broker_url(path: Path) -> str:
+    """The URL of the broker in a file."""
+    return f"{SCHEME}://{quote(str(path.expanduser().absolute()))}"
+
+
+def broker_path(url: str) -> Path:
+    """The file in a broker's URL.
+
+    Raises:
+        BrokerFileError: it names no absolute path.
+    """
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc or not path.is_absolute() or path == Path("/"):
+        raise BrokerFileError(f"broker URL {url!r} names no file; write {SCHEME}:///absolute/path/broker.db")
+    return path
+
+
+class Transport(virtual.Transport):
+    """Connections to a broker's file.
+
+    Transport options: `polling_interval`, seconds between looks at the file while idle (a look is one PRAGMA). What is
+    published or acknowledged in the same process is noticed at once.
+    """
+
+    Channel = Channel
+    can_parse_url = True
+    default_port = 0
+    polling_interval = 0.005
+    driver_type = "sqlite"
+    driver_name = "sqlite3"
+    connection_errors = (*virtual.Transport.connection_errors, BrokerFileError)
+    recoverable_connection_errors = connection_errors
+    channel_errors = virtual.Transport.channel_errors
+    recoverable_channel_errors = channel_errors
+    implements = virtual.Transport.implements.extend(
+        asynchronous=False, exchange_type=frozenset(["direct", "topic", "fanout"]), heartbeats=False
+    )
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu has no types
+        super().__init__(client, **kwargs)
+        self._broker = broker_file(broker_path(client.hostname))
+        self._held = False
+        self.mailbox = Mailbox(self._broker)
+        self._tidied_at = 0.0
+        self._busy_at = time.monotonic()
+        self._interrupted = False
+
+    def driver_version(self) -> str:
+        """SQLite's version."""
+        return sqlite3.sqlite_version
+
+    def establish_connection(self) -> "Transport":
+        """Open the file.
+
+        Raises:
+            BrokerFileError: it cannot be used.
+        """
+        if not self._held:
+            self._broker.retain()
+            self._held = True
+        super().establish_connection()
+        return self
+
+    def close_connection(self, connection: "Transport") -> None:
+        """Give back what was not acknowledged, and close the file unless others in this process use it."""
+        super().close_connection(connection)
+        if self._held:
+            self._held = False
+            self._broker.release()
+
+    def interrupt(self) -> None:
+        """Let a consumer return from `drain_events` now; may be called from a signal handler."""
+        self._interrupted = True
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ANN401, ARG002 - kombu's signature
+        """Deliver one message, waiting for it at most `timeout` seconds.
+
+        Raises:
+            TimeoutError: there was none.
+            BrokerFileError: the file cannot be used.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            seen = self._broker.state()  # before looking: what comes between look and wait ends the wait
+            self._tidy()
+            try:
+                self.cycle.get(self._deliver, timeout=timeout)
+            except Empty:
+                if self._interrupted or (deadline is not None and time.monotonic() >= deadline):
+                    raise TimeoutError("no message") from None
+                self._await_change(seen, deadline)
+            else:
+                self._busy_at = time.monotonic()
+                return
+
+    def _await_change(self, seen: tuple[int, int], deadline: float | None) -> None:
+        while self._broker.state() == seen:
+            now = time.monotonic()
+            if self._interrupted or (deadline is not None and now >= deadline):
+                return
+            interval = self.polling_interval if now - self._busy_at < QUIET_AFTER_S else QUIET_INTERVAL_S
+            remaining = interval if deadline is None else min(interval, deadline - now)
+            self._broker.wait(seen[0], remaining)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        now = time.monotonic()
+        if now - self._tidied_at >= TIDY_INTERVAL_S:
+            self._tidied_at = now
+            self.mailbox.tidy(list(self._callbacks))
+
