@@ -1,0 +1,105 @@
+"""Build one environment at its final path. Whoever calls holds its lock."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stepflow_python.environments import folder
+from stepflow_python.environments.installer import Installer, name_and_version
+from stepflow_python.environments.interpreters import Interpreter
+from stepflow_python.environments.threads import in_thread
+from stepflow_python.errors import PythonEnvironmentError
+from stepflow_python.model.environment import Environment, EnvironmentId, InstalledPackage
+from stepflow_python.ports import Progress
+from stepflow_python.process.run import run_command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that a build needs; `hold` is the descriptor of the environment's lock, for the programs that build."""
+
+    id: EnvironmentId
+    key: str
+    path: Path
+    interpreter: Interpreter
+    lock: tuple[str, ...]
+    installer: Installer
+    app_data: Path
+    timeout_s: float
+
+
+async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
+    """Clear the place, create, install, compile, seal.
+
+    Raises:
+        PythonEnvironmentError: the interpreter cannot make virtualenvs.
+        EnvironmentUnavailableError: the registry cannot be reached.
+        DependencyError: a file is not the one that was locked.
+        OSError: the disk.
+    """
+    await in_thread(folder.erase, plan.path)
+    async with _erased_on_failure(plan.path):
+        progress(f"creating {plan.id}")
+        site_packages = await in_thread(_create, plan)
+        python = plan.path / "bin" / "python"
+        if plan.lock:
+            progress(f"installing {len(plan.lock)} packages")
+            await plan.installer.install(plan.lock, python, hold=hold)
+            progress("compiling")
+            await _compile(plan, site_packages, hold)
+        environment = Environment(
+            id=plan.id,
+            python_version=plan.interpreter.version,
+            path=plan.path,
+            interpreter=python,
+            base_prefix=plan.interpreter.base_prefix,
+            site_packages=site_packages,
+            packages=_packages(plan.lock),
+            lock="\n".join(plan.lock),
+        )
+        progress("sealing")
+        await in_thread(folder.seal, environment, plan.key)
+        return environment
+
+
+@contextlib.asynccontextmanager
+async def _erased_on_failure(path: Path) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await in_thread(folder.erase, path)
+        raise
+
+
+def _create(plan: Plan) -> Path:
+    """Make an empty virtualenv; returns its folder of packages."""
+    from virtualenv import cli_run  # noqa: PLC0415 - takes 160 ms, which only a worker that builds should pay
+
+    options = ["--no-seed", "--no-vcs-ignore", "--no-periodic-update", "--activators", "", "--symlinks"]
+    places = ["--app-data", str(plan.app_data), "--python", str(plan.interpreter.executable), str(plan.path)]
+    # A user's configuration of virtualenv must not change what an id stands for, nor may a link appear beside us.
+    settings = {"VIRTUALENV_CONFIG_FILE": os.devnull, "VIRTUALENV_VENV_REDIRECT": "false"}
+    try:
+        session = cli_run([*options, *places], setup_logging=False, env=settings)
+    except (RuntimeError, SystemExit) as error:
+        raise PythonEnvironmentError(
+            f"no virtualenv can be made from {plan.interpreter.executable}: {error}; choose another interpreter"
+        ) from error
+    return Path(session.creator.purelib)
+
+
+async def _compile(plan: Plan, site_packages: Path, hold: int) -> None:
+    """Compile all modules to bytecode, without running any.
+
+    The base interpreter does it, without `site`: a virtualenv's own python would run what the packages put into
+    `.pth` files, here in the worker. A file that is not valid for this Python stays as it is.
+    """
+    argv = [str(plan.interpreter.executable), "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(site_packages)]
+    await run_command(argv, env={}, timeout_s=plan.timeout_s, pass_fds=(hold,))
+
+
+def _packages(lock: tuple[str, ...]) -> tuple[InstalledPackage, ...]:
+    pairs = sorted(name_and_version(line) for line in lock)
+    return tuple(InstalledPackage(name=name, version=version) for name, version in pairs)
