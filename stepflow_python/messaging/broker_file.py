@@ -24,7 +24,7 @@ Values: TypeAlias = Mapping[str, object]
 _NOTHING: Values = {}
 
 
-class BrokerFileError(OperationalError):  # type: ignore[misc]  # kombu has no types
+class BrokerFileError(OperationalError):
     """The broker's file cannot be used now: locked, full, not there, or not a broker's file."""
 
 

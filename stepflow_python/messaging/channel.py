@@ -65,7 +65,7 @@ class Channel(virtual.Channel):
 
     QoS = QoS
     supports_fanout = True
-    body_encoding = None
+    body_encoding: str | None = None  # type: ignore[assignment]  # a row holds text and bytes as they are
 
     def __init__(self, connection: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu has no types
         self.mailbox: Mailbox = connection.mailbox

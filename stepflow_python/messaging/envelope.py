@@ -44,8 +44,8 @@ def incoming(row: Row, *, delivery_tag: str) -> Payload:
     info = properties.get("delivery_info", {})
     if not isinstance(info, dict):
         raise MalformedMessageError("properties.delivery_info is not a JSON object")
-    where = {"exchange": "", "routing_key": row.queue} | info
-    where |= {"priority": row.priority, "redelivered": bool(row.redelivered)}
+    where: dict[str, Any] = {"exchange": "", "routing_key": row.queue}
+    where |= info | {"priority": row.priority, "redelivered": bool(row.redelivered)}
     return {
         "body": row.body,
         "content-type": row.content_type,
@@ -71,5 +71,3 @@ def _expiry(expiration: object) -> float | None:
         return None if expiration is None else time.time() + float(str(expiration)) / 1000
     except ValueError:
         return None
-
-

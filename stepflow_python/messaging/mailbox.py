@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stepflow_python.messaging.broker_file import BrokerFile
@@ -233,7 +233,7 @@ class Mailbox:
         )
 
 
-def _now(queue: str) -> Mapping[str, object]:
+def _now(queue: str) -> dict[str, object]:
     return {"queue": queue, "now": time.time()}
 
 

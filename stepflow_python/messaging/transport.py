@@ -55,11 +55,10 @@ class Transport(virtual.Transport):
 
     Channel = Channel
     can_parse_url = True
-    default_port = 0
     polling_interval = 0.005
     driver_type = "sqlite"
     driver_name = "sqlite3"
-    connection_errors = (*virtual.Transport.connection_errors, BrokerFileError)
+    connection_errors = (*virtual.Transport.connection_errors, BrokerFileError)  # type: ignore[assignment]  # kombu's own transports list several, too
     recoverable_connection_errors = connection_errors
     channel_errors = virtual.Transport.channel_errors
     recoverable_channel_errors = channel_errors
@@ -69,6 +68,7 @@ class Transport(virtual.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:  # noqa: ANN401 - kombu has no types
         super().__init__(client, **kwargs)
+        self._cycle = self.Cycle(self._drain_channel, self.channels, Empty)
         self._broker = broker_file(broker_path(client.hostname))
         self._held = False
         self.mailbox = Mailbox(self._broker)
@@ -103,7 +103,7 @@ class Transport(virtual.Transport):
         """Let a consumer return from `drain_events` now; may be called from a signal handler."""
         self._interrupted = True
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ANN401, ARG002 - kombu's signature
+    def drain_events(self, connection: Any, timeout: float | None = None, **_kwargs: Any) -> None:  # noqa: ANN401, ARG002 - kombu's signature
         """Deliver one message, waiting for it at most `timeout` seconds.
 
         Raises:
@@ -115,7 +115,7 @@ class Transport(virtual.Transport):
             seen = self._broker.state()  # before looking: what comes between look and wait ends the wait
             self._tidy()
             try:
-                self.cycle.get(self._deliver, timeout=timeout)
+                self._cycle.get(self._deliver, timeout=timeout)
             except Empty:
                 if self._interrupted or (deadline is not None and time.monotonic() >= deadline):
                     raise TimeoutError("no message") from None
@@ -139,4 +139,3 @@ class Transport(virtual.Transport):
         if now - self._tidied_at >= TIDY_INTERVAL_S:
             self._tidied_at = now
             self.mailbox.tidy(list(self._callbacks))
-
