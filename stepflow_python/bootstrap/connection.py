@@ -1,11 +1,14 @@
 """What a caller of workers needs: the record and the broker, no sandbox, no environments."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from stepflow_python.config import Settings
+from stepflow_python.messaging.app import make_app
+from stepflow_python.messaging.dispatch import CeleryDispatcher
 from stepflow_python.ports import Dispatcher, History, Ledger
+from stepflow_python.store.store import open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +22,16 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_connection(settings: Settings, *, environ: Mapping[str, str]) -> AsyncIterator[Connection]:
+async def open_connection(settings: Settings) -> AsyncIterator[Connection]:
     """Open the record and prepare the broker's connection, which is made when the first message is sent.
 
     Raises:
         DatabaseError: the record cannot be opened.
     """
+    async with open_store(settings.database) as store:
+        yield Connection(
+            settings=settings,
+            ledger=store.ledger,
+            history=store.history,
+            dispatcher=CeleryDispatcher(make_app(settings), settings),
+        )

@@ -3,10 +3,24 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from stepflow_python.config import Settings
+from stepflow_python.environments.cache import CacheOptions, EnvironmentCache
+from stepflow_python.environments.service import VirtualEnvironments
+from stepflow_python.jobs.authorize import Rules
 from stepflow_python.jobs.execution import Executions
+from stepflow_python.jobs.job import JobRunner
+from stepflow_python.jobs.middleware import answering, counted, logged
+from stepflow_python.jobs.monitoring import RecordMonitoring
+from stepflow_python.jobs.pipeline import Floor, run_job
+from stepflow_python.jobs.sources import Sources
+from stepflow_python.model.limits import Limits
 from stepflow_python.model.result import ExecutionResult
+from stepflow_python.model.security import IsolationTier, SecurityLevel, SecuritySettings
+from stepflow_python.parsing.parser import AstParser
+from stepflow_python.policy.check import PolicySecurity
+from stepflow_python.policy.levels import settings_for
 from stepflow_python.ports import (
     Environments,
     History,
@@ -17,6 +31,9 @@ from stepflow_python.ports import (
     PythonSecurity,
     Sandbox,
 )
+from stepflow_python.sandbox.host import SandboxConfig
+from stepflow_python.sandbox.service import HostSandbox
+from stepflow_python.store.store import open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +63,96 @@ async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> Asy
     Raises:
         DatabaseError: the record cannot be opened.
     """
+    async with open_store(settings.database) as store:
+        sandbox = HostSandbox(_sandbox_config(settings, environ))
+        cache = EnvironmentCache(settings.environments_path, environ=environ, options=_cache_options(settings))
+        floor = Floor(
+            sources=_sources(settings, store.history),
+            rules=_rules(settings),
+            environments=cache,
+            sandbox=sandbox,
+            ledger=store.ledger,
+        )
+        monitoring = RecordMonitoring(store.history)
+        try:
+            yield Runtime(
+                settings=settings,
+                parser=AstParser(max_code_size=settings.max_code_size),
+                security=PolicySecurity(_level_settings(settings, SecurityLevel.STRICT), sandbox.status),
+                environment=VirtualEnvironments(cache),
+                executor=Executions(
+                    run_job=_wrapped(floor, monitoring),
+                    ledger=store.ledger,
+                    history=store.history,
+                    environments=cache,
+                    max_code_size=settings.max_code_size,
+                ),
+                monitoring=monitoring,
+                environments=cache,
+                sandbox=sandbox,
+                ledger=store.ledger,
+                history=store.history,
+            )
+        finally:
+            await sandbox.close()
+
+
+def _wrapped(floor: Floor, monitoring: PythonMonitoring) -> JobRunner:
+    """The life of a job with what wraps it, from the inside out."""
+    return logged(counted(answering(partial(run_job, floor=floor), floor.ledger), monitoring))
+
+
+def _sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxConfig:
+    return SandboxConfig(
+        folder=settings.home / "sandbox",
+        environments=settings.environments_path,
+        min_isolation=settings.min_isolation if settings.enable_sandboxing else IsolationTier.PROCESS,
+        enabled=settings.enable_sandboxing,
+        uid=settings.sandbox_uid,
+        cgroup=settings.cgroup,
+        search_path=environ.get("PATH"),
+    )
+
+
+def _cache_options(settings: Settings) -> CacheOptions:
+    return CacheOptions(
+        base_packages=settings.base_packages,
+        default_python=settings.version,
+        interpreter_path=settings.interpreter_path,
+    )
+
+
+def _sources(settings: Settings, history: History) -> Sources:
+    return Sources(
+        history=history,
+        script_roots=settings.script_root,
+        parser=AstParser(max_code_size=settings.max_code_size),
+        max_code_size=settings.max_code_size,
+        parsing=settings.enable_ast_parsing,
+        dependency_analysis=settings.enable_dependency_analysis,
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        defaults=Limits(
+            timeout_s=settings.default_timeout,
+            memory_mib=settings.default_memory_limit,
+            processes=settings.max_processes,
+            file_bytes=settings.max_work_bytes,
+            work_bytes=settings.max_work_bytes,
+            output_bytes=settings.max_output_bytes,
+            result_bytes=settings.max_result_bytes,
+            output_files=settings.max_output_files,
+            output_files_bytes=settings.max_output_files_bytes,
+        ),
+        max_timeout_s=settings.max_execution_time,
+        max_memory_mib=settings.max_memory_limit,
+        max_level=settings.max_security_level,
+        settings_for=partial(_level_settings, settings),
+        parsing=settings.enable_ast_parsing,
+    )
+
+
+def _level_settings(settings: Settings, level: SecurityLevel) -> SecuritySettings:
+    return settings_for(level, blocked_imports=settings.blocked_imports, allowed_imports=settings.allowed_imports)

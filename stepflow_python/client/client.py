@@ -1,7 +1,7 @@
 """For callers of workers: submit, wait, result, history, cancel."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from stepflow_python.bootstrap.connection import Connection, open_connection
@@ -30,7 +30,13 @@ class Client:
             DatabaseError: the record cannot be written.
             InternalError: the broker cannot be reached; the execution stays queued.
         """
-        await submit(request, ledger=self._connection.ledger, dispatcher=self._connection.dispatcher)
+        connection = self._connection
+        await submit(
+            request,
+            ledger=connection.ledger,
+            dispatcher=connection.dispatcher,
+            max_code_size=connection.settings.max_code_size,
+        )
         return request.execution_id
 
     async def result(self, execution_id: str) -> ExecutionResult | None:
@@ -81,7 +87,7 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(settings: Settings, *, environ: Mapping[str, str]) -> AsyncIterator[Client]:
+async def open_client(settings: Settings) -> AsyncIterator[Client]:
     """A client of the workers that share these settings' database and broker."""
-    async with open_connection(settings, environ=environ) as connection:
+    async with open_connection(settings) as connection:
         yield Client(connection)

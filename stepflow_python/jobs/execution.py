@@ -10,7 +10,7 @@ from stepflow_python.errors import PythonEnvironmentError, PythonError
 from stepflow_python.jobs.job import Job, JobRunner
 from stepflow_python.jobs.payload import execution_id_of, request_from_payload
 from stepflow_python.jobs.results import refusal_of
-from stepflow_python.jobs.sources import module_name_of, read_source
+from stepflow_python.jobs.sources import module_name_of
 from stepflow_python.model.environment import EnvironmentConfig
 from stepflow_python.model.request import (
     ExecutionRequest,
@@ -21,6 +21,7 @@ from stepflow_python.model.request import (
 )
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.values import now
+from stepflow_python.parsing.parser import read_source
 from stepflow_python.ports import Environments, EnvironmentSpec, History, Ledger, Progress, silent
 
 CANCEL_POLL_S = 0.25
@@ -35,6 +36,7 @@ class Executions:
     ledger: Ledger
     history: History
     environments: Environments
+    max_code_size: int
 
     async def execute(
         self,
@@ -74,7 +76,7 @@ class Executions:
 
     async def execute_script(self, request: ScriptRequest) -> ExecutionResult:
         """Run a script file of the caller's own host."""
-        return await self.execute(with_source(request))
+        return await self.execute(await with_source(request, max_code_size=self.max_code_size))
 
     async def validate_environment(self, config: EnvironmentConfig) -> bool:
         """Whether the environment of this configuration can be had."""
@@ -112,7 +114,7 @@ class Executions:
                 return
 
 
-def with_source(request: ExecutionRequest) -> ExecutionRequest:
+async def with_source(request: ExecutionRequest, *, max_code_size: int) -> ExecutionRequest:
     """The same request with the script's text in it: the path is the caller's, the worker may be anywhere.
 
     Raises:
@@ -122,4 +124,5 @@ def with_source(request: ExecutionRequest) -> ExecutionRequest:
         return request
     path = Path(request.script_path)
     name = request.module_name or module_name_of(path)
-    return request.model_copy(update={"code": read_source(path), "script_path": None, "module_name": name})
+    code = await asyncio.to_thread(read_source, path, max_code_size=max_code_size)
+    return request.model_copy(update={"code": code, "script_path": None, "module_name": name})

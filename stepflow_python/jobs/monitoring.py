@@ -1,6 +1,6 @@
 """Counts of what happens: of this process in memory, of all processes from the record."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from stepflow_python.model.environment import EnvironmentId
 from stepflow_python.model.history import HistoryFilter, PythonMetrics
@@ -14,7 +14,7 @@ class RecordMonitoring:
     def __init__(self, history: History) -> None:
         self._history = history
         self.counts: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     async def record_execution(self, execution_id: str, duration: float, success: bool) -> None:  # noqa: FBT001, ARG002 - the public contract
         """Count an execution of this process."""

@@ -5,12 +5,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepflow_python.errors import ExecutionError, ParseError, SecurityViolationError
+from stepflow_python.errors import ExecutionError, SecurityViolationError
 from stepflow_python.jobs.job import Job
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.request import ExecutionRequest
-from stepflow_python.parsing.parser import decode_source, parse_module
-from stepflow_python.ports import History
+from stepflow_python.parsing.parser import read_source
+from stepflow_python.ports import History, PythonParser
 
 DEFAULT_NAME = "tool"
 
@@ -20,6 +20,7 @@ class Sources:
     """Where sources come from, and what may be read of them."""
 
     history: History
+    parser: PythonParser
     script_roots: tuple[Path, ...]
     max_code_size: int
     parsing: bool
@@ -39,7 +40,7 @@ async def parse(job: Job, sources: Sources) -> PythonModule:
         job.found.module = unparsed(name, code)
     if not sources.parsing:
         return unparsed(name, code)
-    module = await asyncio.to_thread(parse_module, code, name=name, max_code_size=sources.max_code_size)
+    module = (await sources.parser.parse_code(code)).model_copy(update={"name": name})
     if not sources.dependency_analysis:
         module = module.model_copy(update={"dependencies": (), "requires_python": None})
     job.found.module = module
@@ -57,23 +58,13 @@ async def _source(request: ExecutionRequest, sources: Sources) -> tuple[str, str
         return request.module_name or DEFAULT_NAME, request.code
     if request.script_path is not None:
         path = _allowed(Path(request.script_path), sources.script_roots)
-        return request.module_name or module_name_of(path), await asyncio.to_thread(read_source, path)
+        return request.module_name or module_name_of(path), await asyncio.to_thread(
+            read_source, path, max_code_size=sources.max_code_size
+        )
     recorded = await sources.history.source(request.tool_id or "")
     if recorded is None:
         raise ExecutionError(f"tool_id: no source of the tool {request.tool_id!r} is on record; send its code once")
     return request.module_name or recorded.name, recorded.source_code
-
-
-def read_source(path: Path) -> str:
-    """The text of a source file, decoded by its own coding cookie.
-
-    Raises:
-        ParseError: it cannot be read or decoded.
-    """
-    try:
-        return decode_source(path.read_bytes(), name=path.name)
-    except OSError as error:
-        raise ParseError(f"{path}: {error.strerror}; give the path of a readable Python file") from error
 
 
 def module_name_of(path: Path) -> str:

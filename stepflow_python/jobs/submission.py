@@ -6,7 +6,9 @@ from stepflow_python.model.result import ExecutionResult
 from stepflow_python.ports import Dispatcher, Ledger
 
 
-async def submit(request: ExecutionRequest, *, ledger: Ledger, dispatcher: Dispatcher) -> ExecutionResult | None:
+async def submit(
+    request: ExecutionRequest, *, ledger: Ledger, dispatcher: Dispatcher, max_code_size: int
+) -> ExecutionResult | None:
     """Record a request, then send it.
 
     The row is durable before the message leaves: a crash in between leaves a queued execution to see, never a message
@@ -20,7 +22,7 @@ async def submit(request: ExecutionRequest, *, ledger: Ledger, dispatcher: Dispa
         DatabaseError: the record cannot be written.
         InternalError: the broker cannot be reached; the execution stays queued.
     """
-    request = with_source(request)
+    request = await with_source(request, max_code_size=max_code_size)
     claim = await ledger.enqueue(request)
     if claim.result is None:
         await dispatcher.send(request)
