@@ -1,0 +1,151 @@
+"""The work folder: what the tool finds there, and what is taken out of it at the end.
+
+After the run its content is a stranger's: nothing is opened through a link, nothing but regular files is read, and
+sizes are believed before contents are touched.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from .request import BadRequestError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Optional, Tuple
+
+    from .request import Limits, Request
+
+MAX_DEPTH = 8
+MAX_ENTRIES = 10_000
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def stage(request: Request) -> str:
+    """Write the request's files, the source and the output folder into the work folder.
+
+    Returns:
+        The absolute path of the source.
+
+    Raises:
+        BadRequestError: a name leads out of the folder, or a file cannot be written.
+    """
+    folder = os.getcwd()
+    source = f"{request.module_name}.py"
+    files: Dict[str, bytes] = dict(request.files)
+    files[source] = request.source.encode("utf-8", "surrogatepass")
+    try:
+        for name, content in files.items():
+            _write(name, content)
+        os.makedirs(request.output_folder, exist_ok=True)
+    except OSError as error:
+        raise BadRequestError(f"the work folder cannot be filled: {error}") from error
+    return os.path.join(folder, source)
+
+
+def _write(name: str, content: bytes) -> None:
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or "\0" in name:
+        raise BadRequestError(f"{name!r} is no name inside the work folder")
+    if len(parts) > 1:
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+    with open(name, "wb") as file:
+        file.write(content)
+
+
+class Output:
+    """The files of the output folder, one at a time; `error` says in the end why there are not more."""
+
+    def __init__(self, folder: str, limits: Limits) -> None:
+        self.error: Optional[str] = None
+        self._folder = folder
+        self._files = limits.output_files
+        self._bytes = limits.output_files_bytes
+        self._files_left = limits.output_files
+        self._bytes_left = limits.output_files_bytes
+        self._entries_left = MAX_ENTRIES
+
+    def __iter__(self) -> Iterator[Tuple[str, bytes]]:
+        """Names relative to the folder, with their contents."""
+        try:
+            folder = os.open(self._folder, FOLDER_FLAGS)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self.error = f"the output folder cannot be read: {error.strerror}"
+            return
+        yield from self._walk(folder, "", 1)
+
+    def _walk(self, folder: int, prefix: str, depth: int) -> Iterator[Tuple[str, bytes]]:
+        """Files below an open folder, which is closed at the end."""
+        try:
+            for name in self._names(folder, prefix):
+                if self.error is not None:
+                    return
+                path = prefix + name
+                try:
+                    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                    if stat.S_ISREG(mode):
+                        content = self._read(folder, name, path)
+                        if content is not None:
+                            yield path, content
+                    elif stat.S_ISDIR(mode):
+                        if depth >= MAX_DEPTH:
+                            self.error = f"{path}: output folders may be nested {MAX_DEPTH} deep"
+                            return
+                        yield from self._walk(os.open(name, FOLDER_FLAGS, dir_fd=folder), path + "/", depth + 1)
+                except OSError as error:
+                    self.error = f"{path}: cannot be read: {error.strerror}"
+        finally:
+            os.close(folder)
+
+    def _names(self, folder: int, prefix: str) -> list[str]:
+        """The names in a folder in order, as far as they may be looked at."""
+        names = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                self._entries_left -= 1
+                if self._entries_left < 0:
+                    self.error = f"the output folder holds more than {MAX_ENTRIES} entries"
+                    return []
+                try:
+                    entry.name.encode("utf-8")
+                except UnicodeEncodeError:
+                    self.error = f"{prefix + ascii(entry.name)}: names of output files must be UTF-8"
+                    return []
+                names.append(entry.name)
+        names.sort()
+        return names
+
+    def _read(self, folder: int, name: str, path: str) -> Optional[bytes]:
+        """The content of a regular file within what is left of the caps; none sets `error`, or is no file any more."""
+        descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            if self._files_left == 0:
+                self.error = f"{path}: the output folder holds more than {self._files} files"
+                return None
+            if status.st_size > self._bytes_left:
+                self.error = f"{path}: the output files together are larger than {self._bytes} bytes"
+                return None
+            content = _read_bounded(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
+        self._files_left -= 1
+        self._bytes_left -= len(content)
+        return content
+
+
+def _read_bounded(descriptor: int, size: int) -> bytes:
+    """At most `size` bytes: a process that is still alive may be writing."""
+    chunks = []
+    while size > 0:
+        chunk = os.read(descriptor, min(size, 1 << 20))
+        if not chunk:
+            break
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
