@@ -281,3 +281,6 @@ class Dispatcher(Protocol):
 
     async def send(self, request: ExecutionRequest) -> None:
         """Publish `stepflow.execute`; `InternalError` names the broker when it cannot be reached."""
+
+    async def send_chain(self, requests: Sequence[ExecutionRequest]) -> None:
+        """Publish a chain: each step runs after the one before it, and may refer to its result."""

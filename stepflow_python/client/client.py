@@ -1,13 +1,13 @@
 """For callers of workers: submit, wait, result, history, cancel."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from stepflow_python.bootstrap.connection import Connection, open_connection
 from stepflow_python.config import Settings
 from stepflow_python.errors import ExecutionError
-from stepflow_python.jobs.submission import submit
+from stepflow_python.jobs.submission import submit, submit_chain
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
@@ -38,6 +38,17 @@ class Client:
             max_code_size=connection.settings.max_code_size,
         )
         return request.execution_id
+
+    async def submit_chain(self, requests: Sequence[ExecutionRequest]) -> list[str]:
+        """Record and send a chain; the ids of its steps. See `jobs.submission.submit_chain`."""
+        connection = self._connection
+        await submit_chain(
+            requests,
+            ledger=connection.ledger,
+            dispatcher=connection.dispatcher,
+            max_code_size=connection.settings.max_code_size,
+        )
+        return [request.execution_id for request in requests]
 
     async def result(self, execution_id: str) -> ExecutionResult | None:
         """The result, if the execution has ended.

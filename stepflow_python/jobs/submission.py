@@ -1,5 +1,8 @@
 """Handing a request to the workers."""
 
+from collections.abc import Sequence
+
+from stepflow_python.errors import ExecutionError
 from stepflow_python.jobs.execution import with_source
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
@@ -27,3 +30,22 @@ async def submit(
     if claim.result is None:
         await dispatcher.send(request)
     return claim.result
+
+
+async def submit_chain(
+    requests: Sequence[ExecutionRequest], *, ledger: Ledger, dispatcher: Dispatcher, max_code_size: int
+) -> None:
+    """Record the steps of a chain, then send it.
+
+    A later step's parameters may hold `{"$previous": "/json/pointer"}`, a part of the result before it. A step whose
+    predecessor did not succeed is refused.
+
+    Raises:
+        ExecutionError: an id was used before; a chain runs whole or not at all.
+        InternalError: the broker cannot be reached; the executions stay queued.
+    """
+    steps = [await with_source(request, max_code_size=max_code_size) for request in requests]
+    for step in steps:
+        if (await ledger.enqueue(step)).result is not None:
+            raise ExecutionError(f"execution_id: {step.execution_id} has ended before; give each step a new id")
+    await dispatcher.send_chain(steps)

@@ -1,8 +1,9 @@
 """Sends requests on their way, by task name: a client never imports the worker."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 
-from celery import Celery
+from celery import Celery, Signature, chain
 from kombu.exceptions import OperationalError
 
 from stepflow_python.config import Settings
@@ -31,18 +32,36 @@ class CeleryDispatcher:
         """
         await asyncio.to_thread(self._publish, request)
 
+    async def send_chain(self, requests: Sequence[ExecutionRequest]) -> None:
+        """Publish a Celery chain: each runs after the one before has ended, and is handed its result.
+
+        Raises:
+            InternalError: the broker cannot be reached.
+        """
+        await asyncio.to_thread(self._publish_chain, requests)
+
     def _publish(self, request: ExecutionRequest) -> None:
+        self._reaching_broker(self._signature(request).apply_async)
+
+    def _publish_chain(self, requests: Sequence[ExecutionRequest]) -> None:
+        steps = chain(*map(self._signature, requests), app=self._app)
+        self._reaching_broker(steps.apply_async)
+
+    def _signature(self, request: ExecutionRequest) -> Signature:
+        return self._app.signature(
+            EXECUTE,
+            args=[request.model_dump(mode="json", exclude_defaults=True)],
+            task_id=request.execution_id,
+            queue=self._settings.queue,
+            priority=sent_priority(self._settings, request.priority),
+            ignore_result=not self._settings.result_backend,
+            retry=True,
+            retry_policy=_RETRY,
+        )
+
+    def _reaching_broker(self, publish: Callable[[], object]) -> None:
         try:
-            self._app.send_task(
-                EXECUTE,
-                args=[request.model_dump(mode="json", exclude_defaults=True)],
-                task_id=request.execution_id,
-                queue=self._settings.queue,
-                priority=sent_priority(self._settings, request.priority),
-                ignore_result=not self._settings.result_backend,
-                retry=True,
-                retry_policy=_RETRY,
-            )
+            publish()
         except (OperationalError, OSError) as error:
             raise InternalError(
                 f"broker {broker_name(self._settings)} cannot be reached: {error};"
