@@ -64,8 +64,8 @@ async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> Asy
         DatabaseError: the record cannot be opened.
     """
     async with open_store(settings.database) as store:
-        sandbox = HostSandbox(_sandbox_config(settings, environ))
-        cache = EnvironmentCache(settings.environments_path, environ=environ, options=_cache_options(settings))
+        sandbox = HostSandbox(sandbox_config(settings, environ))
+        cache = EnvironmentCache(settings.environments_path, environ=environ, options=cache_options(settings))
         floor = Floor(
             sources=_sources(settings, store.history),
             rules=_rules(settings),
@@ -102,7 +102,8 @@ def _wrapped(floor: Floor, monitoring: PythonMonitoring) -> JobRunner:
     return logged(counted(answering(partial(run_job, floor=floor), floor.ledger), monitoring))
 
 
-def _sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxConfig:
+def sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxConfig:
+    """How runs are isolated, by the settings; public for those who only ask what this host can do."""
     return SandboxConfig(
         folder=settings.home / "sandbox",
         environments=settings.environments_path,
@@ -114,7 +115,8 @@ def _sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxCo
     )
 
 
-def _cache_options(settings: Settings) -> CacheOptions:
+def cache_options(settings: Settings) -> CacheOptions:
+    """How environments are found and built, by the settings."""
     return CacheOptions(
         base_packages=settings.base_packages,
         default_python=settings.version,
