@@ -35,6 +35,8 @@ class ExecutionSummary(Value):
     execution_time_ms: float | None = None
     memory_usage_kb: int | None = None
     isolation: str | None = None
+    why: str | None = None
+    """Why it did not succeed: its error's message."""
 
 
 class ExecutionRecord(ExecutionSummary):
