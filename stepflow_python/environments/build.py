@@ -87,7 +87,11 @@ def _create(plan: Plan) -> Path:
         raise PythonEnvironmentError(
             f"no virtualenv can be made from {plan.interpreter.executable}: {error}; choose another interpreter"
         ) from error
-    return Path(session.creator.purelib)
+    site_packages = Path(session.creator.purelib)
+    # A mend for distutils, for old Pythons: every start would pay for it, and nothing is ever built in here.
+    for name in ("_virtualenv.pth", "_virtualenv.py"):
+        (site_packages / name).unlink(missing_ok=True)
+    return site_packages
 
 
 async def _compile(plan: Plan, site_packages: Path, hold: int) -> None:

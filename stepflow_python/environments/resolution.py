@@ -74,7 +74,7 @@ class Resolver:
         async with exclusive(path.with_suffix(".lock"), timeout_s=self.timeout_s):
             kept = _read(path)
             # Whoever held the lock before us may just have made it.
-            if kept is not None and (kept.made_at >= asked_at or (not refresh and self._fresh(kept))):
+            if kept is not None and (kept.made_at > asked_at or (not refresh and self._fresh(kept))):
                 return self._resolution(kept)
             progress(f"resolving {len(requirements)} requirements")
             try:

@@ -1,0 +1,96 @@
+"""Whole or rubbish."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stepflow_python.environments import folder
+from stepflow_python.environments.content import environment_id
+from stepflow_python.model.environment import Environment
+
+KEY = "the key"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    """A folder with a file of each kind, not sealed yet."""
+    name = environment_id("cp311", KEY)
+    path = tmp_path / name
+    (path / "bin").mkdir(parents=True)
+    (tmp_path / "python").write_text("the machine's own")
+    (tmp_path / "python").chmod(0o755)
+    (path / "bin" / "python").symlink_to(tmp_path / "python")
+    (path / "bin" / "tool").write_text("#!")
+    (path / "bin" / "tool").chmod(0o700)
+    (path / "module.py").write_text("")
+    (path / "module.py").chmod(0o600)
+    return Environment(
+        id=name,
+        python_version="3.11.7",
+        path=path,
+        interpreter=path / "bin" / "python",
+        base_prefix=tmp_path,
+        site_packages=path,
+    )
+
+
+def _mode(path: Path) -> int:
+    return path.lstat().st_mode & 0o777
+
+
+def test_sealed_is_read_by_all_and_written_by_none(tmp_path: Path, environment: Environment) -> None:
+    """Every mode is as a box of another user needs it, and links are not followed."""
+    folder.seal(environment, KEY)
+    path = environment.path
+    assert (_mode(path), _mode(path / "bin"), _mode(path / "bin" / "tool")) == (0o555, 0o555, 0o555)
+    assert (_mode(path / "module.py"), _mode(path / folder.MARKER)) == (0o444, 0o444)
+    assert _mode(tmp_path / "python") == 0o755
+    assert folder.read(path) == environment
+    assert folder.is_whole(environment)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff", b'{"key": "the key"}'])
+def test_a_damaged_marker_is_none(environment: Environment, content: bytes) -> None:
+    """Whatever stands in the marker, reading it does not fail."""
+    folder.seal(environment, KEY)
+    environment.path.chmod(0o700)
+    marker = environment.path / folder.MARKER
+    marker.chmod(0o600)
+    marker.write_bytes(content)
+    assert folder.read(environment.path) is None
+
+
+def test_a_marker_with_another_key_is_none(environment: Environment) -> None:
+    """A package cannot bring a marker of its own: the key must hash to the folder's name."""
+    folder.seal(environment, "another key")
+    assert folder.read(environment.path) is None
+
+
+def test_a_moved_folder_is_none(tmp_path: Path, environment: Environment) -> None:
+    """Virtualenvs don't move: their scripts name their place."""
+    folder.seal(environment, KEY)
+    moved = tmp_path / "elsewhere" / environment.id
+    moved.parent.mkdir()
+    environment.path.chmod(0o700)
+    environment.path.rename(moved)
+    assert folder.read(moved) is None
+
+
+def test_without_its_interpreter_it_is_none(tmp_path: Path, environment: Environment) -> None:
+    """An installation that was removed takes its environments with it."""
+    folder.seal(environment, KEY)
+    (tmp_path / "python").unlink()
+    assert folder.read(environment.path) is None
+    assert not folder.is_whole(environment)
+
+
+def test_a_sealed_folder_can_be_erased(tmp_path: Path, environment: Environment) -> None:
+    """Also by a user for whom modes count; what links lead to stays; a folder that is gone is no error."""
+    folder.seal(environment, KEY)
+    for parent, _folders, _files in os.walk(environment.path):
+        assert _mode(Path(parent)) == 0o555
+    folder.erase(environment.path)
+    assert not environment.path.exists()
+    assert (tmp_path / "python").exists()
+    folder.erase(environment.path)
