@@ -1,0 +1,47 @@
+"""What the tests of the command line share."""
+
+from pathlib import Path
+
+import pytest
+from support.program import Program
+
+
+@pytest.fixture
+def stepflow(tmp_path: Path) -> Program:
+    """The program on an empty home."""
+    return Program(home=tmp_path / "home", settings={})
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    """A small tool: a function with several types, one that fails, and a script part."""
+    path = tmp_path / "greeter.py"
+    path.write_text(SOURCE)
+    return path
+
+
+SOURCE = '''"""Greets people."""
+
+import json
+import sys
+
+
+def greet(name: str, times: int = 1, *, loud: bool = False, tags: list[str] | None = None) -> dict:
+    """Greet somebody.
+
+    Args:
+        name: who.
+    """
+    print("greeting")
+    words = " ".join([f"hello {name}"] * times)
+    return {"words": words.upper() if loud else words, "tags": tags}
+
+
+def fail(why: str = "it had to") -> None:
+    """Fail."""
+    raise ValueError(why)
+
+
+if __name__ == "__main__":
+    print("as a script", sys.stdin.read())
+'''
