@@ -1,0 +1,40 @@
+"""Where the guest begins: `python -I -S -c "...; main()" REQUEST_FD REPLY_FD`, in the work folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .request import BadRequestError, read_request
+from .supervisor import Reply, shield, supervise
+from .workspace import stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Tuple
+
+    from .request import Request
+
+BAD_REQUEST = 70
+"""EX_SOFTWARE of sysexits.h: not the tool's fault."""
+
+
+def main() -> None:
+    """Supervise one run and exit. Returns only in the child, whose normal end is the interpreter's own."""
+    reply = Reply(int(sys.argv[2]))
+    try:
+        request, source = _prepare(int(sys.argv[1]))
+    except BadRequestError as error:
+        reply.send(b"X", str(error).encode("utf-8", "replace"))
+        os._exit(BAD_REQUEST)
+    shield()
+    supervise(request, source, reply=reply)
+
+
+def _prepare(descriptor: int) -> Tuple[Request, str]:
+    """Read the request, let go of its descriptor, and lay out the work folder."""
+    request = read_request(descriptor)
+    os.close(descriptor)
+    source = stage(request)
+    request.files.clear()  # on disk now; kept, they would be copied into the tool's memory
+    return request, source
