@@ -8,7 +8,7 @@ from stepflow_python.config import Settings
 from stepflow_python.messaging.app import make_app
 from stepflow_python.messaging.dispatch import CeleryDispatcher
 from stepflow_python.ports import Dispatcher, History, Ledger
-from stepflow_python.store.store import open_store
+from stepflow_python.store.opening import open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

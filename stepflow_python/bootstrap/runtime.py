@@ -33,7 +33,7 @@ from stepflow_python.ports import (
 )
 from stepflow_python.sandbox.host import SandboxConfig
 from stepflow_python.sandbox.service import HostSandbox
-from stepflow_python.store.store import open_store
+from stepflow_python.store.opening import open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
