@@ -13,10 +13,11 @@ from stepflow_python.errors import ExecutionError
 from stepflow_python.model.module import PythonFunction, PythonModule
 from stepflow_python.parsing.formats import (
     FORMATS,
-    MAX_REFERENCES,
+    REFERENCES_PER_NODE,
     ArgumentValidator,
+    Check,
     TooManyReferencesError,
-    references_left,
+    current_check,
 )
 from stepflow_python.parsing.problems import in_words, nearest, shown
 
@@ -51,13 +52,16 @@ def check_arguments(function: PythonFunction, parameters: Mapping[str, JsonValue
     Raises:
         ExecutionError: lists every problem (up to `MAX_PROBLEMS`), each with the parameter and the place inside it.
     """
-    references_left.set(MAX_REFERENCES)
+    definitions = function.input_schema.get("$defs")
     try:
+        if isinstance(definitions, dict):
+            current_check.set(Check(definitions, 1000 + REFERENCES_PER_NODE * _size(dict(parameters))))
         problems = list(islice(_problems(function.input_schema, dict(parameters)), MAX_PROBLEMS + 1))
     except TooManyReferencesError as error:
         message = f"{function.name}: the arguments are too many or too deep to be checked against its types"
         raise ExecutionError(f"{message}; pass less, or as a file") from error
-    except (RecursionError, ArithmeticError) as error:
+    except (RecursionError, ArithmeticError, ValueError) as error:
+        # ValueError: Python refuses to write out an integer of more than 4,300 digits.
         message = f"{function.name}: the arguments cannot be checked: nested too deep, or a number too large"
         raise ExecutionError(f"{message}; pass them flatter, or as text") from error
     if problems:
@@ -81,6 +85,19 @@ def _problems(schema: dict[str, JsonValue], arguments: dict[str, JsonValue]) -> 
         # Said above, in the words of a call.
         if error.absolute_path or error.validator not in {"required", "additionalProperties"}:
             yield from in_words(error)
+
+
+def _size(value: JsonValue) -> int:
+    """Nodes of a JSON value."""
+    size, stack = 0, [value]
+    while stack:
+        node = stack.pop()
+        size += 1
+        if isinstance(node, dict):
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            stack.extend(node)
+    return size
 
 
 def _key(schema: dict[str, JsonValue]) -> str:

@@ -13,6 +13,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from stepflow_python.parsing.statements import FunctionStatement, reachable
+from stepflow_python.syntax import read_expression
 
 LOCAL = "<local>."
 """Before the name of what this file defines, where other names are dotted from their package."""
@@ -83,6 +84,10 @@ class Names:
         elif isinstance(statement, ast.AnnAssign) or (_TYPE_ALIAS is not None and isinstance(statement, _TYPE_ALIAS)):
             target = statement.target if isinstance(statement, ast.AnnAssign) else statement.name
         value = getattr(statement, "value", None)
+        if isinstance(statement, ast.AnnAssign) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            # `X: TypeAlias = "..."`; what else is annotated and text is a plain constant.
+            declared = self.resolve(statement.annotation) == "typing.TypeAlias"
+            value = read_expression(value.value) if declared else None
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):
             self.aliases[target.id] = value
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from jsonschema import ValidationError
 from pydantic import JsonValue
 
-from stepflow_python.parsing.formats import EXAMPLES
+from stepflow_python.parsing.formats import EXAMPLES, current_check
 
 MAX_SHOWN = 80
 """Characters of a value in a message."""
@@ -150,7 +150,10 @@ def _expected(schema: dict[str, JsonValue]) -> str:
         return EXAMPLES[form]
     reference, kind, values = schema.get("$ref"), schema.get("type"), schema.get("enum")
     if isinstance(reference, str):
-        return reference.rpartition("/")[2]
+        name = reference.rpartition("/")[2]
+        members = current_check.get().definitions[name]
+        values = members.get("enum") if isinstance(members, dict) else None
+        return f"{name} ({shown_list(values)})" if isinstance(values, list) else name
     if isinstance(values, list):
         return f"one of {shown_list(values)}"
     if isinstance(kind, list):

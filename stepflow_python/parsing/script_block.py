@@ -49,7 +49,8 @@ def read_script_block(lines: Sequence[str], *, name: str = "tool") -> ScriptBloc
         table = tomllib.loads("\n".join(content))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         place = _TOML_LINE.search(str(error))
-        line = start + int(place[1]) if place else start
+        last = start + len(content) if "at end of document" in str(error) else start
+        line = start + int(place[1]) if place else last
         raise _parse_error(name, line, f"the script block is not TOML: {error}") from error
     return _Reader(name=name, lines=lines, start=start, end=start + len(content) + 1).block(table)
 
