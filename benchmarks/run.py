@@ -1,0 +1,52 @@
+"""Measures everything, prints one table, writes `benchmarks/results/latest.json`.
+
+Usage: python benchmarks/run.py [--quick] [PART...]
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+PARTS = ("parsing", "sandbox", "delivery")
+RESULTS = Path(__file__).parent / "results" / "latest.json"
+
+
+def main() -> int:
+    """Exit status 0 if all goals are met, 1 if one is not."""
+    parser = argparse.ArgumentParser(description="Figures beside their baselines from the same run.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds; ends within five minutes")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"of {', '.join(PARTS)}; default: all")
+    options = parser.parse_args()
+    figures: list[Figure] = []
+    for part in options.parts or PARTS:
+        print(f"measuring {part} ...", file=sys.stderr)
+        figures.extend(importlib.import_module(part).figures(quick=options.quick))
+    show(figures)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps([figure.as_dict() for figure in figures], indent=2) + "\n", encoding="utf-8")
+    return 0 if all(figure.met for figure in figures) else 1
+
+
+def show(figures: list[Figure]) -> None:
+    """Print the table."""
+    table = Table("figure", "value", "baseline", "ratio", "goal", "met")
+    for figure in figures:
+        table.add_row(
+            figure.name,
+            f"{figure.value:g} {figure.unit}",
+            "" if figure.baseline is None else f"{figure.baseline:g} {figure.unit}",
+            "" if figure.ratio is None else f"{figure.ratio:.2f}x",
+            figure.goal,
+            "yes" if figure.met else "NO",
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
