@@ -139,9 +139,6 @@ def test_functions_cut_out_of_their_file() -> None:
 
 def test_the_policy_is_the_port() -> None:
     """The four methods of the interface work; a run's status comes from who knows it."""
-    security: ports.PythonSecurity = PolicySecurity(
-        STRICT, lambda name: SecurityStatus(execution_id=name, running=True)
-    )
 
     async def use(security: PythonSecurity) -> None:
         assert not (await security.validate_code("import ctypes")).allowed
