@@ -25,7 +25,8 @@ def candidates(environ: Mapping[str, str], *, running: Path) -> tuple[Path, ...]
 
 
 def _places(environ: Mapping[str, str]) -> Iterator[Path]:
-    folders = [Path(folder) for folder in environ.get("PATH", "").split(os.pathsep) if folder]
+    # Relative entries, the empty one too, mean the current folder, where anything may lie.
+    folders = [Path(folder) for folder in environ.get("PATH", "").split(os.pathsep) if Path(folder).is_absolute()]
     for folder in (*folders, Path("/usr/local/bin"), Path("/usr/bin")):
         yield from (folder / name for name in _NAMES)
     for versions in _version_folders(environ):

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from stepflow_python.environments.candidates import candidates
 from stepflow_python.environments.interpreters import running_interpreter
 
@@ -45,6 +47,16 @@ def test_version_folders_are_searched(tmp_path: Path) -> None:
         place.chmod(0o755)
     environ = {"PYENV_ROOT": str(tmp_path / "pyenv"), "XDG_DATA_HOME": str(tmp_path / "data")}
     assert set(places) <= set(candidates(environ, running=REAL))
+
+
+def test_the_current_folder_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative entry of PATH would take whatever lies where the worker was started."""
+    program = tmp_path / "python3.9"
+    program.write_bytes(b"\x7fELF")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert program not in candidates({"PATH": ".::" + os.path.relpath(tmp_path)}, running=REAL)
+    assert program in candidates({"PATH": str(tmp_path)}, running=REAL)
 
 
 def test_odd_entries_are_passed_over(tmp_path: Path) -> None:
