@@ -1,0 +1,89 @@
+"""The record as it is read."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from stepflow_python.errors import ParseError
+from stepflow_python.model.history import (
+    MAX_PAGE,
+    ExecutionRecord,
+    ExecutionSummary,
+    HistoryFilter,
+    Page,
+    PythonMetrics,
+)
+from stepflow_python.model.module import PythonModule
+from stepflow_python.model.values import Instant
+from stepflow_python.store import reads
+from stepflow_python.store.failures import translated
+from stepflow_python.store.reads import Key
+from stepflow_python.store.urls import Place
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_key: TypeAdapter[tuple[Instant, str]] = TypeAdapter(tuple[Instant, str])
+
+
+class SqlHistory:
+    """Implements `ports.History`, for the event loop that first asks. Each question sees one state of the record."""
+
+    def __init__(self, engine: AsyncEngine, place: Place) -> None:
+        self._engine = engine
+        self._place = place
+
+    async def get(self, execution_id: str) -> ExecutionRecord | None:
+        """One execution, whole."""
+        return await self._read(reads.read_record, execution_id)
+
+    async def page(self, query: HistoryFilter, *, limit: int, cursor: str | None = None) -> Page:
+        """A page of executions, newest first; see `ports.History`.
+
+        Raises:
+            ParseError: `limit` is not 1 to `MAX_PAGE`, or the cursor is not one that we gave.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise ParseError(f"limit: {limit} is not a number from 1 to {MAX_PAGE}")
+        after = _key_of(cursor) if cursor is not None else None
+        found = await self._read(reads.read_page, query, after=after, limit=limit)
+        items = tuple(found[:limit])
+        return Page(items=items, next_cursor=_cursor_after(items[-1]) if len(found) > limit else None)
+
+    async def source(self, tool_id: str) -> PythonModule | None:
+        """The newest recorded source of a tool."""
+        return await self._read(reads.read_source, tool_id)
+
+    async def metrics(self, query: HistoryFilter) -> PythonMetrics:
+        """Totals."""
+        return await self._read(reads.read_metrics, query)
+
+    async def cancel_requested(self, execution_id: str) -> bool:
+        """Whether a running execution was asked to stop."""
+        return await self._read(reads.read_cancel_requested, execution_id)
+
+    async def _read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with translated(self._place):
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(question, *args, **kwargs)
+
+
+def _cursor_after(item: ExecutionSummary) -> str:
+    text = json.dumps([item.queued_at.isoformat(), item.execution_id])
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii")
+
+
+def _key_of(cursor: str) -> Key:
+    try:
+        text = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        return _key.validate_json(text)
+    except (binascii.Error, UnicodeError, ValidationError) as error:
+        raise ParseError(
+            "cursor: not one that a page of history gave; pass its next_cursor unchanged, or none for the first page"
+        ) from error

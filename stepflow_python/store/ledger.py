@@ -1,0 +1,95 @@
+"""The record as workers and clients write it."""
+
+import os
+import secrets
+import socket
+import time
+from datetime import timedelta
+from functools import partial
+
+from stepflow_python.model.history import ExecutionRecord
+from stepflow_python.model.request import ExecutionRequest
+from stepflow_python.model.result import ExecutionResult
+from stepflow_python.model.values import now
+from stepflow_python.ports import Attempt, Claim
+from stepflow_python.store import ending, sources, writes
+from stepflow_python.store.history import SqlHistory
+from stepflow_python.store.recorder import Recorder
+
+LEASE_S = 15.0
+RENEWALS_PER_LEASE = 3
+
+
+def new_worker_id() -> str:
+    """Names this process, to people and to the record; never the same twice."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+class SqlLedger:
+    """Implements `ports.Ledger`; may be called from any thread and any event loop.
+
+    Whoever claims an execution holds a lease on it of `lease_s` seconds, and keeps it by asking `cancel_requested`
+    now and then, or by `renew`. When it has passed, the next `claim` takes the execution over.
+    """
+
+    def __init__(
+        self, recorder: Recorder, history: SqlHistory, *, worker_id: str | None = None, lease_s: float = LEASE_S
+    ) -> None:
+        self._recorder = recorder
+        self._history = history
+        self._owner = writes.Owner(worker_id=worker_id or new_worker_id(), lease=timedelta(seconds=lease_s))
+        self._renewal_s = lease_s / RENEWALS_PER_LEASE
+        self._renewed: dict[str, float] = {}
+
+    @property
+    def worker_id(self) -> str:
+        """Under which name this process claims."""
+        return self._owner.worker_id
+
+    async def enqueue(self, request: ExecutionRequest) -> Claim:
+        """Record a queued execution; see `ports.Ledger`."""
+        return await self._recorder.write(partial(writes.enqueue, request=request, moment=now()))
+
+    async def claim(self, request: ExecutionRequest) -> Claim:
+        """Take an execution to run it; see `ports.Ledger`.
+
+        An empty claim may be asked again: it gives an attempt once the other worker's lease has passed, or the result.
+        """
+        started = time.monotonic()
+        claim = await self._recorder.write(partial(writes.claim, request=request, owner=self._owner, moment=now()))
+        if claim.attempt is not None:
+            self._renewed[request.execution_id] = started
+        return claim
+
+    async def finish(self, attempt: Attempt) -> ExecutionResult:
+        """Record an attempt and end its execution; see `ports.Ledger`."""
+        try:
+            return await self._recorder.write(partial(ending.finish, attempt=attempt, moment=now()))
+        finally:
+            self._renewed.pop(attempt.result.execution_id, None)
+
+    async def request_cancel(self, execution_id: str) -> ExecutionRecord:
+        """Cancel: a queued execution ends at once, a running one is marked; see `ports.Ledger`."""
+        return await self._recorder.write(partial(writes.request_cancel, execution_id=execution_id, moment=now()))
+
+    async def cancel_requested(self, execution_id: str) -> bool:
+        """Whether a running execution was asked to stop; asking is the claimant's sign of life."""
+        renewed = self._renewed.get(execution_id)
+        if renewed is not None and time.monotonic() - renewed > self._renewal_s:
+            await self.renew(execution_id)
+        return await self._history.cancel_requested(execution_id)
+
+    async def renew(self, execution_id: str) -> bool:
+        """Keep an execution for another `lease_s`; false where it has ended or is another worker's by now."""
+        started = time.monotonic()
+        change = partial(writes.renew, execution_id=execution_id, owner=self._owner, moment=now())
+        renewed = await self._recorder.write(change)
+        if renewed:
+            self._renewed[execution_id] = started
+        else:
+            self._renewed.pop(execution_id, None)
+        return renewed
+
+    async def environment_removed(self, environment_id: str) -> None:
+        """Note that an environment is no longer there."""
+        await self._recorder.write(partial(sources.retire_environment, environment_id=environment_id))

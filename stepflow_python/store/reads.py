@@ -1,0 +1,147 @@
+"""Questions to the record, each one or two statements on a connection of either kind."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tuple_
+
+from stepflow_python.model.history import ExecutionRecord, ExecutionSummary, HistoryFilter, PythonMetrics
+from stepflow_python.model.module import PythonModule
+from stepflow_python.model.result import ExecutionResult, Status
+from stepflow_python.store import rows
+from stepflow_python.store.schema import attempts, dependencies, environments, executions, files, modules, tools
+from stepflow_python.store.states import ENDED
+
+Key = tuple[datetime, str]
+"""Where a page of history ends: the time of queueing and the id of its last line."""
+
+FINAL = and_(attempts.c.execution_id == executions.c.id, attempts.c.attempt == executions.c.final_attempt)
+SUMMARY = (
+    executions.c.id.label("execution_id"),
+    executions.c.tool_id,
+    executions.c.tool_name.label("tool"),
+    executions.c.status,
+    executions.c.workflow_id,
+    executions.c.step_id,
+    executions.c.priority,
+    executions.c.attempts,
+    executions.c.max_attempts,
+    executions.c.queued_at,
+    executions.c.started_at,
+    executions.c.finished_at,
+    attempts.c.execution_time_ms,
+    attempts.c.memory_usage_kb,
+    attempts.c.isolation,
+)
+
+
+def summaries(query: HistoryFilter, *, by_tool_id: bool, after: Key | None, limit: int) -> Select[tuple[object, ...]]:
+    """The statement of one page, newest first, one line more than `limit` to see whether there are further ones."""
+    statement = select(*SUMMARY).select_from(executions.outerjoin(attempts, FINAL))
+    statement = statement.where(*_conditions(query, by_tool_id=by_tool_id))
+    if after is not None:
+        statement = statement.where(tuple_(executions.c.queued_at, executions.c.id) < tuple_(*after))
+    return statement.order_by(executions.c.queued_at.desc(), executions.c.id.desc()).limit(limit + 1)
+
+
+def read_page(
+    connection: Connection, query: HistoryFilter, *, after: Key | None, limit: int
+) -> Sequence[ExecutionSummary]:
+    """Up to `limit` + 1 lines."""
+    statement = summaries(query, by_tool_id=_names_an_id(connection, query), after=after, limit=limit)
+    return [rows.summary_of(row) for row in connection.execute(statement).mappings()]
+
+
+def read_record(connection: Connection, execution_id: str) -> ExecutionRecord | None:
+    """One execution, whole."""
+    statement = (
+        select(*SUMMARY, executions.c.request)
+        .select_from(executions.outerjoin(attempts, FINAL))
+        .where(executions.c.id == execution_id)
+    )
+    row = connection.execute(statement).mappings().one_or_none()
+    return None if row is None else rows.record_of(row, read_result(connection, execution_id))
+
+
+def read_result(connection: Connection, execution_id: str) -> ExecutionResult | None:
+    """The result on record, if the execution has ended."""
+    statement = (
+        select(attempts, executions.c.queued_at)
+        .select_from(attempts.join(executions, FINAL))
+        .where(executions.c.id == execution_id)
+    )
+    row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        return None
+    left = select(files.c.name, files.c.content).where(files.c.attempt_id == row["id"]).order_by(files.c.id)
+    found = {row.name: bytes(row.content) for row in connection.execute(left)}
+    return rows.result_of(row, queued_at=row["queued_at"], files=found)
+
+
+def read_cancel_requested(connection: Connection, execution_id: str) -> bool:
+    """Whether somebody asked it to stop; not of one that has ended."""
+    statement = select(executions.c.cancel_requested).where(
+        executions.c.id == execution_id, executions.c.status == Status.RUNNING
+    )
+    return bool(connection.execute(statement).scalar_one_or_none())
+
+
+def read_source(connection: Connection, tool_id: str) -> PythonModule | None:
+    """The newest version of a tool's source."""
+    statement = select(modules).where(modules.c.tool_id == tool_id).order_by(modules.c.version.desc()).limit(1)
+    row = connection.execute(statement).mappings().one_or_none()
+    return None if row is None else rows.module_of(row)
+
+
+def read_metrics(connection: Connection, query: HistoryFilter) -> PythonMetrics:
+    """Totals over the executions that the filter lets through; environments and packages are not filtered."""
+    totals = (
+        select(
+            func.count().label("total"),
+            func.count().filter(executions.c.status == Status.SUCCEEDED).label("succeeded"),
+            func.count().filter(executions.c.status.in_(ENDED - {Status.SUCCEEDED})).label("failed"),
+            func.avg(attempts.c.execution_time_ms).label("time"),
+            func.max(attempts.c.memory_usage_kb).label("memory"),
+        )
+        .select_from(executions.outerjoin(attempts, FINAL))
+        .where(*_conditions(query, by_tool_id=_names_an_id(connection, query)))
+    )
+    row = connection.execute(totals).mappings().one()
+    ready = func.count().filter(environments.c.status == "ready")
+    known, active = connection.execute(select(func.count(), ready).select_from(environments)).one()
+    packages = connection.execute(select(func.count()).select_from(dependencies)).scalar_one()
+    return PythonMetrics(
+        total_executions=row["total"],
+        successful_executions=row["succeeded"],
+        failed_executions=row["failed"],
+        average_execution_time=float(row["time"] or 0.0),
+        total_environments=known,
+        active_environments=active,
+        total_dependencies=packages,
+        memory_usage=row["memory"] or 0,
+    )
+
+
+def _names_an_id(connection: Connection, query: HistoryFilter) -> bool:
+    """Whether the filter's tool is an id; else it is a name.
+
+    Asked first, since one condition over both columns could use neither's index for the order as well.
+    """
+    if query.tool is None:
+        return False
+    known = select(tools.c.id).where(tools.c.id == query.tool)
+    queued = select(executions.c.tool_id).where(executions.c.tool_id == query.tool).limit(1)
+    return any(connection.execute(statement).first() is not None for statement in (known, queued))
+
+
+def _conditions(query: HistoryFilter, *, by_tool_id: bool) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if query.tool is not None:
+        found.append((executions.c.tool_id if by_tool_id else executions.c.tool_name) == query.tool)
+    if query.status is not None:
+        found.append(executions.c.status == query.status)
+    if query.workflow_id is not None:
+        found.append(executions.c.workflow_id == query.workflow_id)
+    if query.since is not None:
+        found.append(executions.c.queued_at >= query.since)
+    return found
