@@ -10,10 +10,11 @@ from collections.abc import Callable
 from queue import Empty
 from typing import Any
 
+from kombu.exceptions import DecodeError
 from kombu.transport import virtual
 
 from stepflow_python.messaging.broker_file import BrokerFileError
-from stepflow_python.messaging.envelope import MalformedMessageError, Payload, incoming, outgoing
+from stepflow_python.messaging.envelope import MalformedMessageError, Payload, check_task, incoming, outgoing
 from stepflow_python.messaging.mailbox import Mailbox, QueueTerms
 
 logger = logging.getLogger(__name__)
@@ -60,9 +61,24 @@ class QoS(virtual.QoS):
         self.channel.mailbox.announce()
 
 
+class Message(virtual.Message):
+    """A delivered message; a task's body is checked where it is decoded, so nothing is decoded twice."""
+
+    def _decode(self) -> object:
+        try:
+            body = super()._decode()
+        except DecodeError as error:
+            # Celery would acknowledge what it can't decode, and so lose it.
+            raise MalformedMessageError(f"body cannot be decoded: {error}") from error
+        if "task" in self.headers:
+            check_task(body)
+        return body
+
+
 class Channel(virtual.Channel):
     """A channel on a broker's file."""
 
+    Message = Message
     QoS = QoS
     supports_fanout = True
     body_encoding: str | None = None  # type: ignore[assignment]  # a row holds text and bytes as they are

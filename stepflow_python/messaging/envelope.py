@@ -11,8 +11,8 @@ Payload: TypeAlias = dict[str, Any]
 """kombu's raw message: body, content-type, content-encoding, headers, properties."""
 
 
-class MalformedMessageError(Exception):
-    """A row that is no message; says what is wrong with it."""
+class MalformedMessageError(ValueError):
+    """A row that is no message, or a message that is no task; says what is wrong with it."""
 
 
 def outgoing(payload: Payload, *, queue: str, priority: int) -> Outgoing:
@@ -38,6 +38,8 @@ def incoming(row: Row, *, delivery_tag: str) -> Payload:
     """
     if not isinstance(row.body, str | bytes):
         raise MalformedMessageError(f"body is {type(row.body).__name__}, not text or bytes")
+    if isinstance(row.body, str) and not _encodable(row.body):
+        raise MalformedMessageError("body is text that is not UTF-8")
     if not isinstance(row.content_type, str) or not isinstance(row.content_encoding, str):
         raise MalformedMessageError("content_type and content_encoding must be text")
     properties = _object(row.properties, column="properties")
@@ -53,6 +55,28 @@ def incoming(row: Row, *, delivery_tag: str) -> Payload:
         "headers": _object(row.headers, column="headers"),
         "properties": properties | {"delivery_tag": delivery_tag, "delivery_info": where},
     }
+
+
+def check_task(body: object) -> None:
+    """Refuse a task's body that does not hold arguments as Celery's protocol 2 has them.
+
+    Celery's thread pool drops what fails before the task starts: the job would hold its slot for ever.
+
+    Raises:
+        MalformedMessageError: it is not `[arguments, keyword arguments, options]`.
+    """
+    match body:
+        case [[*_], {}, {} | None]:
+            return
+    raise MalformedMessageError("body is not [[argument, ...], {keyword arguments}, {options}]")
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _object(text: object, *, column: str) -> dict[str, Any]:

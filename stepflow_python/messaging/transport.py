@@ -37,12 +37,12 @@ def broker_path(url: str) -> Path:
     """The file in a broker's URL.
 
     Raises:
-        BrokerFileError: it names no absolute path.
+        ValueError: it names no absolute path.
     """
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     if parts.netloc or not path.is_absolute() or path == Path("/"):
-        raise BrokerFileError(f"broker URL {url!r} names no file; write {SCHEME}:///absolute/path/broker.db")
+        raise ValueError(f"broker URL {url!r} names no file; write {SCHEME}:///absolute/path/broker.db")
     return path
 
 
@@ -112,12 +112,14 @@ class Transport(virtual.Transport):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            if self._interrupted:  # before a look, so that a worker that stops takes no further message
+                raise TimeoutError("interrupted")
             seen = self._broker.state()  # before looking: what comes between look and wait ends the wait
             self._tidy()
             try:
                 self._cycle.get(self._deliver, timeout=timeout)
             except Empty:
-                if self._interrupted or (deadline is not None and time.monotonic() >= deadline):
+                if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError("no message") from None
                 self._await_change(seen, deadline)
             else:

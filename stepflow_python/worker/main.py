@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,7 +99,13 @@ def _worker(app: Celery, settings: Settings, *, concurrency: int, queues: str) -
         warnings.simplefilter("ignore", SecurityWarning)
         try:
             worker: Worker = app.Worker(
-                concurrency=concurrency, queues=queues, loglevel=settings.log_level, quiet=True, **alone
+                # Two workers of one name would read each other's remote control.
+                hostname=f"stepflow-{os.getpid()}@{socket.gethostname()}",
+                concurrency=concurrency,
+                queues=queues,
+                loglevel=settings.log_level,
+                quiet=True,
+                **alone,
             )
         except ImproperlyConfigured as error:
             raise ConfigurationError(f"queues {queues!r}: {error}") from error

@@ -33,9 +33,9 @@ class Jobs(Protocol):
 
 
 def register(app: Celery, jobs: Jobs) -> None:
-    """Define the tasks on an application."""
+    """Define the tasks on this application alone; Celery would share them with every other in the process."""
 
-    @app.task(name=EXECUTE, bind=True, max_retries=MAX_RETRIES)
+    @app.task(name=EXECUTE, bind=True, max_retries=MAX_RETRIES, shared=False)
     def execute(task: Task, *arguments: object) -> JsonObject:
         # Celery puts a predecessor's result before the arguments of a chain's or chord's next task.
         previous, payload = _one_or_two(arguments)
@@ -44,14 +44,14 @@ def register(app: Celery, jobs: Jobs) -> None:
         except PythonError as error:
             raise _verdict(task, error) from error
 
-    @app.task(name=PROVISION, bind=True, max_retries=MAX_RETRIES)
+    @app.task(name=PROVISION, bind=True, max_retries=MAX_RETRIES, shared=False)
     def provision(task: Task, payload: object) -> JsonObject:
         try:
             return jobs.provision(payload)
         except PythonError as error:
             raise _verdict(task, error) from error
 
-    @app.task(name=CLEANUP, bind=True, max_retries=MAX_RETRIES)
+    @app.task(name=CLEANUP, bind=True, max_retries=MAX_RETRIES, shared=False)
     def cleanup(task: Task, payload: object) -> JsonObject:
         try:
             return jobs.cleanup(payload)

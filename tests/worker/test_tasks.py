@@ -1,0 +1,80 @@
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Retry
+
+from stepflow_python.errors import DatabaseError, ParseError, PythonError
+from stepflow_python.messaging.dispatch import CLEANUP, EXECUTE, PROVISION
+from stepflow_python.worker.tasks import LONGEST_DELAY_S, register
+
+
+class Echo:
+    """Jobs that reply with what they got, or fail."""
+
+    def __init__(self, error: PythonError | None = None) -> None:
+        self._error = error
+
+    def execute(self, payload: object, previous: object | None) -> dict[str, Any]:
+        """Reply with both."""
+        return self._reply(payload=payload, previous=previous)
+
+    def provision(self, payload: object) -> dict[str, Any]:
+        """Reply with it."""
+        return self._reply(provision=payload)
+
+    def cleanup(self, payload: object) -> dict[str, Any]:
+        """Reply with it."""
+        return self._reply(cleanup=payload)
+
+    def _reply(self, **values: object) -> dict[str, Any]:
+        if self._error:
+            raise self._error
+        return values
+
+
+def app(error: PythonError | None = None) -> Celery:
+    """An application with the tasks on it."""
+    made = Celery("t", broker="memory://", set_as_current=False)
+    register(made, Echo(error))
+    return made
+
+
+def test_each_task_passes_its_payload_on() -> None:
+    """Three tasks, by their names."""
+    tasks = app().tasks
+    assert tasks[EXECUTE]({"a": 1}) == {"payload": {"a": 1}, "previous": None}
+    assert tasks[PROVISION]({"a": 1}) == {"provision": {"a": 1}}
+    assert tasks[CLEANUP]({"a": 1}) == {"cleanup": {"a": 1}}
+
+
+def test_a_predecessors_result_comes_first() -> None:
+    """As a chain passes it."""
+    assert app().tasks[EXECUTE]([1, 2], {"a": 1}) == {"payload": {"a": 1}, "previous": [1, 2]}
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_another_number_of_arguments_is_refused(count: int) -> None:
+    """The error says what is expected."""
+    with pytest.raises(ParseError, match="takes one argument"):
+        app().tasks[EXECUTE].apply(args=[{}] * count, throw=True)
+
+
+@pytest.mark.parametrize("name", [EXECUTE, PROVISION, CLEANUP])
+def test_our_own_faults_are_tried_again(name: str) -> None:
+    """A database that is away for a moment costs a delay, not the job; the delay grows to a bound."""
+    task = app(DatabaseError("locked")).tasks[name]
+    task.push_request(args=[{}], kwargs={}, retries=7, is_eager=False, called_directly=False, id="x")
+    task.apply_async = lambda *_args, **_kwargs: None
+    with pytest.raises(Retry) as caught:
+        task.run({})
+    assert caught.value.when == LONGEST_DELAY_S
+
+
+@pytest.mark.parametrize("name", [EXECUTE, PROVISION, CLEANUP])
+def test_an_unusable_request_is_not_tried_again(name: str) -> None:
+    """It would be refused again."""
+    task = app(ParseError("no")).tasks[name]
+    task.push_request(args=[{}], kwargs={}, retries=0, is_eager=False, called_directly=False, id="x")
+    with pytest.raises(ParseError, match="no"):
+        task.run({})
