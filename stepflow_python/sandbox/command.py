@@ -41,13 +41,14 @@ def bubblewrap_command(program: Path, view: View, limits: Limits) -> list[str]:
         *_system(),
         *_etc(view),
     ]
+    argv += ["--proc", "/proc", "--dev", "/dev"]
+    for size, folder in ((SHARED_MEMORY_BYTES, "/dev/shm"), (limits.work_bytes, "/tmp"), (limits.work_bytes, WORK)):  # noqa: S108 - inside the box
+        argv += ["--size", str(size), "--tmpfs", folder]
+    # After the tmpfs: an environment of the host may itself lie below /tmp.
     for source, target in view.shown:
         if not target.is_relative_to("/usr"):
             argv += ["--ro-bind", str(source), str(target)]
     argv += ["--ro-bind", str(view.guest), GUEST]
-    argv += ["--proc", "/proc", "--dev", "/dev"]
-    for size, folder in ((SHARED_MEMORY_BYTES, "/dev/shm"), (limits.work_bytes, "/tmp"), (limits.work_bytes, WORK)):  # noqa: S108 - inside the box
-        argv += ["--size", str(size), "--tmpfs", folder]
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--"]
     return argv
 
