@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
@@ -214,6 +214,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["items", "count", "tags", "color", "size", "x", "when", "key", "raw"]), JSON))
 def test_any_arguments_are_taken_or_refused(parameters: dict[str, JsonValue]) -> None:
     """Nothing but `ExecutionError` comes out of a check."""

@@ -8,7 +8,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepflow_python.errors import DependencyError, ParseError, PythonError, PythonSyntaxError
@@ -250,6 +250,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.lists(PIECES | st.text(max_size=3)).map("\n".join))
 def test_any_text_is_parsed_or_refused(code: str) -> None:
     """No text brings anything but a module or an error of our own, and a module can always be written down."""

@@ -1,7 +1,7 @@
 """What a source declares about itself."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepflow_python.errors import DependencyError, ParseError, PythonError
@@ -79,6 +79,7 @@ def test_malformed_blocks_say_where(code: str, kind: type[PythonError], line: in
     assert caught.value.line == line
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(alphabet="#/ scriptdepn=[]\"'x>,1\\@")))
 def test_any_block_is_read_or_refused(content: list[str]) -> None:
     """Nothing but our own errors comes out of a block."""

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stepflow_python.errors import ParseError, PythonError, PythonSyntaxError
@@ -110,6 +110,7 @@ def test_what_cannot_be_parsed_is_refused(code: str, kind: type[PythonError]) ->
         check_source(code, STRICT)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.text()
     | st.lists(
