@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .run import ToolError
+from .request import ToolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

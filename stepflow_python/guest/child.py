@@ -9,6 +9,7 @@ import resource
 import sys
 
 from .anonymous import write_all
+from .ending import Beginning
 from .run import run_tool
 
 TYPE_CHECKING = False
@@ -21,10 +22,9 @@ NOT_PREPARED = 70
 
 
 def become_tool(request: Request, source: str, *, report: int, stdin: Optional[int]) -> None:
-    """Run the tool in this process, write its report, and raise the `SystemExit` that ends the process.
+    """Run the tool in this process, write its report and end the process, at the latest by a `SystemExit`.
 
-    How the process came to be does not matter, as long as it has one thread and nothing of another tool in it. The
-    interpreter's own shutdown follows: it waits for threads, runs exit handlers and flushes files left open.
+    How the process came to be does not matter, as long as it has one thread and nothing of another tool in it.
 
     Args:
         request: the run.
@@ -43,7 +43,8 @@ def become_tool(request: Request, source: str, *, report: int, stdin: Optional[i
 
         sink.write(failure("internal_error", f"the run could not be prepared: {type(error).__name__}: {error}"))
         os._exit(NOT_PREPARED)
-    sys.exit(run_tool(request, source, deliver=sink.write))
+    beginning = Beginning(request.module_name)
+    beginning.end(run_tool(request, source, deliver=sink.write))
 
 
 class Sink:

@@ -5,7 +5,7 @@ The host has checked the arguments against the schema; what is refused here is w
 
 from __future__ import annotations
 
-from .run import ToolError
+from .request import ToolError
 from .scalars import SCALARS
 
 TYPE_CHECKING = False

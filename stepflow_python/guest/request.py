@@ -19,6 +19,10 @@ class BadRequestError(Exception):
     """The request cannot be used; the message names the field."""
 
 
+class ToolError(Exception):
+    """The tool cannot be called as it was asked for; the message says why."""
+
+
 class Limits:
     """Bounds of one run; none leaves a bound as it is."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from .calling import call_function
+from .request import ToolError
 from .writer import NotJSONError, TooLargeError, failure, to_json
 
 TYPE_CHECKING = False
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
 
 REPORT_ROOM_BYTES = 48 * 1024
 """What exceptions may take beyond the limit of results; the supervisor's own slack is larger."""
-
-
-class ToolError(Exception):
-    """The tool cannot be called as it was asked for; the message says why."""
 
 
 def run_tool(request: Request, source: str, *, deliver: Callable[[str], None]) -> int:
@@ -49,8 +47,6 @@ def _call(request: Request, source: str) -> Any:
     exec(code, module.__dict__)  # noqa: S102 - this is what a box is for
     if request.function is None:
         return None
-    from .calling import call_function
-
     return call_function(request, module.__dict__)
 
 

@@ -10,7 +10,9 @@ import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, 
 import os
 
 from .anonymous import anonymous_file, write_all
+from .child import become_tool
 from .workspace import Output
+from .writer import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,8 +70,6 @@ def supervise(request: Request, source: str, *, reply: Reply) -> None:
     reply.send(b"B")
     child = os.fork()
     if child == 0:
-        from .child import become_tool
-
         unshield()
         reply.close()
         become_tool(request, source, report=report, stdin=stdin)
@@ -112,8 +112,6 @@ class _Ended:
 
 def _answer(request: Request, reply: Reply, *, report: int, ended: _Ended) -> None:
     """Report, files, status: the status comes after the files because it says whether they are all."""
-    from .writer import to_json
-
     size = os.fstat(report).st_size
     flooded = size > request.limits.result_bytes + REPORT_SLACK_BYTES
     if size and not flooded:
@@ -122,16 +120,14 @@ def _answer(request: Request, reply: Reply, *, report: int, ended: _Ended) -> No
     for name, content in output:
         encoded = name.encode("utf-8")
         reply.send(b"F", len(encoded).to_bytes(4, "big") + encoded + content)
-    status = {
-        "exit": ended.exit,
-        "signal": ended.signal,
-        "cpu_ms": ended.cpu_ms,
-        "maxrss_kb": ended.maxrss_kb,
-        "flooded": flooded,
-        "files_error": output.error,
-    }
-    reply.send(b"S", to_json(status).encode("ascii"))
+    reply.send(b"S", _status(ended, flooded=flooded, files_error=output.error))
     reply.send(b"E")
+
+
+def _status(ended: _Ended, *, flooded: bool, files_error: Optional[str]) -> bytes:
+    """The status as JSON."""
+    fields = {name: getattr(ended, name) for name in ended.__slots__}
+    return to_json({**fields, "flooded": flooded, "files_error": files_error}).encode("ascii")
 
 
 def _read(descriptor: int, size: int) -> bytes:
