@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from stepflow_python.errors import ConfigurationError
+from stepflow_python.model.configs import ExecutorConfig, ParserConfig
 from stepflow_python.model.security import IsolationTier, SecurityLevel
 from stepflow_python.model.values import Value
 
@@ -135,6 +136,17 @@ class Settings(Value):
     def embedded_broker(self) -> bool:
         """Whether jobs travel through a file on this host."""
         return self.broker_url == EMBEDDED
+
+    @property
+    def parser(self) -> ParserConfig:
+        """How sources are read."""
+        return ParserConfig(**{name: getattr(self, name) for name in ParserConfig.model_fields})
+
+    @property
+    def executor(self) -> ExecutorConfig:
+        """How tools are run."""
+        shared = {name: getattr(self, name) for name in ExecutorConfig.model_fields if name in Settings.model_fields}
+        return ExecutorConfig(python_interpreter_path=self.interpreter_path, **shared)
 
     @classmethod
     def described(cls) -> dict[str, FieldInfo]:

@@ -25,8 +25,8 @@ from stepflow_python.model.security import IsolationTier, SecuritySettings, Secu
 class PythonParser(Protocol):
     """Facts about source; never executes or imports it."""
 
-    async def parse_code(self, code: str) -> PythonModule:
-        """Parse source text."""
+    async def parse_code(self, code: str, *, name: str = "tool") -> PythonModule:
+        """Parse source text; `name` is the module's, also in messages."""
 
     async def parse_file(self, path: Path) -> PythonModule:
         """Parse a file, decoded by its own coding cookie."""

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from functools import partial
 
 from stepflow_python.config import Settings
@@ -33,6 +34,7 @@ from stepflow_python.ports import (
 )
 from stepflow_python.sandbox.host import SandboxConfig
 from stepflow_python.sandbox.service import HostSandbox
+from stepflow_python.store.maintenance import prune
 from stepflow_python.store.opening import open_store
 
 
@@ -54,6 +56,11 @@ class Runtime:
     async def execute_payload(self, payload: object, previous: object = None) -> ExecutionResult:
         """Run what a message holds; see `jobs.execution`."""
         return await self.executor.execute_payload(payload, previous)
+
+    async def cleanup(self, *, older_than_days: float) -> dict[str, int]:
+        """Remove records that ended longer ago; counts by what was removed."""
+        pruned = await prune(self.settings.database, older_than=timedelta(days=older_than_days))
+        return asdict(pruned)
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ def worker(*, concurrency: int | None, queues: str | None) -> None:
                 session.settings,
                 jobs=JobService(runtime, loop),
                 isolation=loop.call(runtime.sandbox.isolation()),
-                announce=lambda text: write(f"{text}\n", err=True),
+                announce=lambda text: write(f"{text}\n"),
                 options=WorkerOptions(concurrency=concurrency, queues=queues),
             )
         finally:

@@ -1,5 +1,6 @@
 """Whether a request may run here, and within which limits: everything is checked before anything starts."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Rules:
     extensions: frozenset[str] = frozenset()
 
 
-def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
+async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
     """The plan of a request that may run.
 
     Raises:
@@ -46,7 +47,8 @@ def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
     _check_extensions(request, rules)
     security = rules.settings_for(request.security_level)
     if rules.parsing:
-        _check_policy(check_source(module.source_code, security), request.security_level)
+        # A large source takes seconds, and other runs' deadlines are kept by this loop.
+        _check_policy(await asyncio.to_thread(check_source, module.source_code, security), request.security_level)
     return Plan(
         module=module,
         function=_checked_function(request, module, rules),
@@ -75,7 +77,7 @@ def _check_policy(verdict: Verdict, level: SecurityLevel) -> None:
     if verdict.allowed:
         return
     first = verdict.violations[0]
-    listed = "; ".join(f"line {found.line}, column {found.column}: {found.message}" for found in verdict.violations)
+    listed = "; ".join(found.message for found in verdict.violations)
     raise SecurityViolationError(f"not allowed at level {level}: {listed}", line=first.line, column=first.column)
 
 

@@ -29,7 +29,7 @@ async def run_job(job: Job, floor: Floor) -> ExecutionResult:
         PythonError: the request cannot be used, or a fault of ours; what the tool does is never an exception.
     """
     module = await parse(job, floor.sources)
-    plan = authorize(job, module, floor.rules)
+    plan = await authorize(job, module, floor.rules)
     environment = await environment_for(job, plan, floor.environments)
     outcome = await floor.sandbox.run(sandbox_run(job, plan, environment), cancel=job.cancel)
     return await floor.ledger.finish(job.ended_with(result_of(job, outcome)))

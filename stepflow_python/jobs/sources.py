@@ -40,7 +40,7 @@ async def parse(job: Job, sources: Sources) -> PythonModule:
         job.found.module = unparsed(name, code)
     if not sources.parsing:
         return unparsed(name, code)
-    module = (await sources.parser.parse_code(code)).model_copy(update={"name": name})
+    module = await sources.parser.parse_code(code, name=name)
     if not sources.dependency_analysis:
         module = module.model_copy(update={"dependencies": (), "requires_python": None})
     job.found.module = module
