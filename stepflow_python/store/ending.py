@@ -12,7 +12,7 @@ from stepflow_python.ports import Attempt
 from stepflow_python.store import rows
 from stepflow_python.store.reads import read_result
 from stepflow_python.store.rows import Tool, tool_of
-from stepflow_python.store.schema import attempts, executions, files
+from stepflow_python.store.schema import STATUS_OF_ROW, attempts, executions, files
 from stepflow_python.store.sources import record_environment, record_module
 from stepflow_python.store.states import sources_of
 from stepflow_python.store.types import Moment
@@ -87,7 +87,7 @@ def lost(execution_id: str, *, attempt: int) -> ExecutionResult:
 def _ending(status: Status) -> Update:
     return (
         update(executions)
-        .where(executions.c.id == bindparam("of_id"), executions.c.status.in_(sources_of(status)))
+        .where(executions.c.id == bindparam("of_id"), STATUS_OF_ROW.in_(sources_of(status)))
         .values(
             status=status.value,
             final_attempt=bindparam("with_attempt"),

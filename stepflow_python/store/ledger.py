@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from functools import partial
 
+from stepflow_python.errors import ExecutionError
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
@@ -70,7 +71,11 @@ class SqlLedger:
 
     async def request_cancel(self, execution_id: str) -> ExecutionRecord:
         """Cancel: a queued execution ends at once, a running one is marked; see `ports.Ledger`."""
-        return await self._recorder.write(partial(writes.request_cancel, execution_id=execution_id, moment=now()))
+        change = partial(writes.request_cancel, execution_id=execution_id, moment=now())
+        record = await self._recorder.write(change)
+        if record is None:
+            raise ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
+        return record
 
     async def cancel_requested(self, execution_id: str) -> bool:
         """Whether a running execution was asked to stop; asking is the claimant's sign of life."""

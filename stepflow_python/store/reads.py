@@ -32,6 +32,7 @@ SUMMARY = (
     attempts.c.execution_time_ms,
     attempts.c.memory_usage_kb,
     attempts.c.isolation,
+    attempts.c.error,
 )
 
 

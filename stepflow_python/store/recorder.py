@@ -1,15 +1,15 @@
 """One thread writes for the whole process; writes that wait together share a commit."""
 
 import asyncio
+import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from stepflow_python.errors import DatabaseError, PythonError
 from stepflow_python.store.failures import database_error, is_transient
@@ -38,8 +38,12 @@ class Ended:
     error: BaseException | None = None
 
 
-class UndoneError(Exception):
-    """The database undid a whole batch because of one change in it."""
+class ChangeError(Exception):
+    """One change of a batch failed, not the database as a whole."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class Recorder:
@@ -88,11 +92,7 @@ class Recorder:
         going_on = True
         while going_on:
             batch, going_on = self._next_batch()
-            try:
-                ended = self._commit(batch)
-            except Exception as error:  # noqa: BLE001 - the boundary that records: whatever it was, its callers are told
-                ended = [Ended(write, error=error) for write in batch]
-            for end in ended:
+            for end in self._commit(batch):
                 self._tell(end)
 
     def _next_batch(self) -> tuple[list[Write[Any]], bool]:
@@ -109,33 +109,32 @@ class Recorder:
         return batch, True
 
     def _commit(self, batch: list[Write[Any]]) -> list[Ended]:
+        ended: list[Ended] = []
         try:
-            return self._transact(batch)
-        except UndoneError:
-            pass
-        except SQLAlchemyError as error:
-            # Another process's batch may hold rows of this one in another order; one change has no such neighbours.
-            if not is_transient(error):
-                raise
-        return [end for write in batch for end in self._alone(write)]
+            if len(batch) > 1:
+                with contextlib.suppress(ChangeError):
+                    return self._transact(batch)
+            # One of them failed, and all were undone: each for itself now, so that it fails alone.
+            for write in batch:
+                ended.append(self._alone(write))  # noqa: PERF401 - what has ended before a failure must be known
+        except Exception as error:  # noqa: BLE001 - the boundary that records: its callers are told
+            # Not a change but the database: the others would only wait for it in vain, one after the other.
+            ended += [Ended(write, error=error) for write in batch[len(ended) :]]
+        return ended
 
-    def _alone(self, write: Write[Any]) -> Iterable[Ended]:
+    def _alone(self, write: Write[Any]) -> Ended:
         tries = 0
         while True:
             tries += 1
             try:
-                return self._transact([write])
-            except Exception as error:  # noqa: BLE001 - the boundary that records: its caller is told
-                if tries == TRIES or not is_transient(error):
-                    return [Ended(write, error=error)]
+                return self._transact([write])[0]
+            except ChangeError as failed:
+                if tries == TRIES or not is_transient(failed.cause):
+                    return Ended(write, error=failed.cause)
 
     def _transact(self, batch: list[Write[Any]]) -> list[Ended]:
-        if not batch:
-            return []
         with self._engine.begin() as connection:
-            if len(batch) == 1:
-                return [Ended(batch[0], value=batch[0].change(connection))]
-            return [_beside_others(connection, write) for write in batch]
+            return [Ended(write, value=_changed(connection, write)) for write in batch]
 
     def _tell(self, end: Ended) -> None:
         done = end.write.done
@@ -149,18 +148,8 @@ class Recorder:
             done.set_exception(error)
 
 
-def _beside_others(connection: Connection, write: Write[Any]) -> Ended:
+def _changed(connection: Connection, write: Write[T]) -> T:
     try:
-        with connection.begin_nested():
-            return Ended(write, value=write.change(connection))
-    except Exception as error:  # the boundary that records: its caller is told, its neighbours go on
-        if connection.invalidated or is_transient(error):
-            raise
-        if not _in_transaction(connection):
-            raise UndoneError from error
-        return Ended(write, error=error)
-
-
-def _in_transaction(connection: Connection) -> bool:
-    """Whether the changes before this one still stand: SQLite undoes them all when it finds the disk full."""
-    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", True))
+        return write.change(connection)
+    except Exception as error:
+        raise ChangeError(error) from error

@@ -189,9 +189,15 @@ def result_of(attempt: RowMapping, *, queued_at: datetime, files: Mapping[str, b
 
 def summary_of(row: RowMapping) -> ExecutionSummary:
     """One line of history; the row has the columns of `reads.summaries`."""
-    return ExecutionSummary.model_validate(dict(row))
+    return ExecutionSummary.model_validate(_summary(row))
 
 
 def record_of(row: RowMapping, result: ExecutionResult | None) -> ExecutionRecord:
     """One execution, whole."""
-    return ExecutionRecord.model_validate(dict(row) | {"result": result})
+    return ExecutionRecord.model_validate(_summary(row) | {"result": result})
+
+
+def _summary(row: RowMapping) -> Row:
+    values = dict(row)
+    error = values.pop("error")
+    return values | {"why": error["message"] if error is not None else None}

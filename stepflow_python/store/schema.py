@@ -95,6 +95,10 @@ executions = Table(
     Index(None, "workflow_id", "queued_at", "id"),
 )
 
+# For guards of one row that is named by its id: an empty text added to the status keeps PostgreSQL from looking for the
+# row among all of that status, which it prefers while it has no statistics, and which gets slower with every job.
+STATUS_OF_ROW = executions.c.status.concat("")
+
 environments = Table(
     "python_environments",
     metadata,

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, not_, or_, select, true, update
 
-from stepflow_python.errors import ExecutionError
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import Status
@@ -14,7 +13,7 @@ from stepflow_python.store import rows
 from stepflow_python.store.ending import cancelled, finish, lost, record_dead_attempt
 from stepflow_python.store.reads import read_record, read_result
 from stepflow_python.store.rows import tool_of
-from stepflow_python.store.schema import executions
+from stepflow_python.store.schema import STATUS_OF_ROW, executions
 from stepflow_python.store.types import Moment
 from stepflow_python.store.upsert import upsert
 
@@ -28,8 +27,8 @@ class Owner:
 
 
 _this = executions.c.id == bindparam("of_id")
-_is_queued = executions.c.status == Status.QUEUED
-_is_running = executions.c.status == Status.RUNNING
+_is_queued = STATUS_OF_ROW == Status.QUEUED
+_is_running = STATUS_OF_ROW == Status.RUNNING
 _is_abandoned = and_(_is_running, executions.c.lease_until < bindparam("moment", type_=Moment))
 _may_go_on = and_(not_(executions.c.cancel_requested), executions.c.attempts < executions.c.max_attempts)
 
@@ -104,21 +103,14 @@ def renew(connection: Connection, execution_id: str, owner: Owner, *, moment: da
     return bool(connection.execute(_renew, values).rowcount)
 
 
-def request_cancel(connection: Connection, execution_id: str, *, moment: datetime) -> ExecutionRecord:
-    """End a queued execution, mark a running one, leave an ended one.
-
-    Raises:
-        ExecutionError: no such execution.
-    """
+def request_cancel(connection: Connection, execution_id: str, *, moment: datetime) -> ExecutionRecord | None:
+    """End a queued execution, mark a running one, leave an ended one; none where there is no such execution."""
     # Marked first: from then on no worker can claim it before this transaction ends.
     marked = connection.execute(_mark, {"of_id": execution_id}).one_or_none()
     if marked is not None and marked.status == Status.QUEUED:
         attempt = Attempt(request=rows.request_of(marked.request), result=cancelled(execution_id, attempt=0))
         finish(connection, attempt, moment=moment)
-    record = read_record(connection, execution_id)
-    if record is None:
-        raise ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
-    return record
+    return read_record(connection, execution_id)
 
 
 def _make_queued(connection: Connection, request: ExecutionRequest, *, moment: datetime) -> bool:
