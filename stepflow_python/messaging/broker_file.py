@@ -157,8 +157,10 @@ class BrokerFile:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._locks is None:
             self._locks = OwnerLocks(self._owners_path)
-        # SQLite would create the file with the umask's mode; its WAL takes the mode of the file.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite would create the file with the umask's mode; its WAL takes the mode of the file. One that is there is
+        # not opened: closing it again would drop this process's locks on it, SQLite's included.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(self.path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         self._locks.enter_setup()  # turning WAL on fails at once, without a wait, while another process does
         try:
@@ -188,7 +190,8 @@ class BrokerFile:
             self._locks.hold(owner)
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
             raise
         return owner
 

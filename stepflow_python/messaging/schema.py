@@ -4,6 +4,7 @@
 part of the contract and have defaults for all that a producer need not say.
 """
 
+import contextlib
 import sqlite3
 
 from kombu.exceptions import OperationalError
@@ -84,7 +85,8 @@ def upgrade(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
+            connection.execute("ROLLBACK")
         raise
 
 
