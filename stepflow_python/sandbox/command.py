@@ -14,9 +14,8 @@ SHARED_MEMORY_BYTES = 64 * 1024 * 1024
 
 BOOT = "import sys; sys.path.insert(0, {folder!r}); from stepflow_guest.main import main; main()"
 
-# What of the host's /etc a Python program needs: the loader's cache, time zone, certificates.
-ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "ssl", "ca-certificates", "alternatives")
-ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "services", "protocols", "gai.conf", "host.conf")
+# What of the host's /etc changes while a worker lives, and only a run with a network needs.
+ETC_NETWORK = ("resolv.conf", "hosts", "nsswitch.conf", "gai.conf", "host.conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +24,8 @@ class View:
 
     shown: tuple[tuple[Path, Path], ...]
     guest: Path
-    identity: Path
-    """A folder with `passwd`, `group`, `hosts` and `nsswitch.conf` for the box's one user."""
+    etc: Path
+    """What the box sees as `/etc`."""
     network: bool = False
 
 
@@ -84,11 +83,7 @@ def _system() -> list[str]:
 
 
 def _etc(view: View) -> list[str]:
-    names = (*ETC, *ETC_NETWORK) if view.network else ETC
-    argv = [part for name in names for part in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
-    for name in ("passwd", "group"):
-        argv += ["--ro-bind", str(view.identity / name), f"/etc/{name}"]
-    if not view.network:
-        for name in ("hosts", "nsswitch.conf"):
-            argv += ["--ro-bind", str(view.identity / name), f"/etc/{name}"]
+    argv = ["--ro-bind", str(view.etc), "/etc"]
+    if view.network:
+        argv += [part for name in ETC_NETWORK for part in ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")]
     return argv

@@ -1,5 +1,6 @@
 """What this host can do for boxes: found out once, by trying."""
 
+import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,9 @@ from stepflow_python.process.spawn import Spawner
 from stepflow_python.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from stepflow_python.sandbox.cgroup import ControlGroups, find_control_groups
 from stepflow_python.sandbox.command import unprivileged_command
+from stepflow_python.sandbox.etc import make_etc
 from stepflow_python.sandbox.staging import Staging
 
-# The one user of a box, and names for loopback; the host's own users and hosts stay out of sight.
-IDENTITY = {
-    "passwd": "tool:x:1000:1000::/work:/bin/sh\n",
-    "group": "tool:x:1000:\n",
-    "hosts": "127.0.0.1 localhost box\n::1 localhost\n",
-    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
-}
 PROBE_S = 10.0
 
 
@@ -48,6 +43,7 @@ class Host:
         self.is_root = os.geteuid() == 0
         self.bubblewrap: Bubblewrap | None = None
         self.groups: ControlGroups | None = None
+        self.etc = config.folder
         self._staging = Staging(avoid=(config.folder, config.environments))
         self.spawner = Spawner(self._staging.prepare if self.is_root else None)
 
@@ -61,11 +57,7 @@ class Host:
 
     async def probe(self) -> IsolationReport:
         """Try what can be had; each reason is one line that says what is missing and how to get it."""
-        folder = self.config.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in IDENTITY.items():
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o644)
+        self.etc = await asyncio.to_thread(make_etc, self.config.folder)
         self.groups = find_control_groups(below=self.config.cgroup)
         reasons = [] if self.groups is not None else [NO_GROUP]
         problem = (

@@ -54,11 +54,11 @@ async def _namespaces_box(
 ) -> Box:
     if host.bubblewrap is None:
         raise InternalError("the tier is `namespaces`, but bubblewrap is gone; start the worker again")
-    environment, config = run.environment, host.config
+    environment = run.environment
     view = View(
         shown=tuple([(await host.show(path), path) for path in (environment.base_prefix, environment.path)]),
         guest=await host.show(guest),
-        identity=await host.show(config.folder),
+        etc=await host.show(host.etc),
         network=run.security.enable_network_access,
     )
     program = await host.show(host.bubblewrap.folder) / host.bubblewrap.program

@@ -8,7 +8,7 @@ from stepflow_python.sandbox.command import View, bubblewrap_command, python_com
 VIEW = View(
     shown=((Path("/staged/0"), Path("/root/py")), (Path("/usr/lib/env"), Path("/usr/lib/env"))),
     guest=Path("/staged/guest"),
-    identity=Path("/var/identity"),
+    etc=Path("/staged/etc"),
 )
 
 
@@ -27,7 +27,7 @@ def test_every_namespace_is_new_and_nothing_can_be_gained() -> None:
 
 def test_only_the_network_level_keeps_the_host_network() -> None:
     """The network namespace goes, and only it, where the level allows the network."""
-    open_view = View(shown=VIEW.shown, guest=VIEW.guest, identity=VIEW.identity, network=True)
+    open_view = View(shown=VIEW.shown, guest=VIEW.guest, etc=VIEW.etc, network=True)
     closed, opened = (bubblewrap_command(Path("/b"), view, Limits()) for view in (VIEW, open_view))
     assert "--unshare-net" in closed
     assert "--unshare-net" not in opened
