@@ -150,13 +150,23 @@ def _numpy(value: Any) -> Any:
 def _frame(value: Any) -> Any:
     if not value.columns.is_unique:
         raise NotJSONError("a DataFrame with two columns of one name has no rows as objects; rename them")
-    return value.to_dict("records")
+    names = value.columns.tolist()
+    columns = [_cells(value.iloc[:, index]) for index in range(len(names))]
+    return [dict(zip(names, row)) for row in zip(*columns)]
 
 
 def _series(value: Any) -> Any:
     if not value.index.is_unique:
         raise NotJSONError("a Series with a repeated index is no object; return series.tolist() or reset its index")
-    return Pairs(zip(value.index.tolist(), value.tolist()))
+    return Pairs(zip(value.index.tolist(), _cells(value)))
+
+
+def _cells(column: Any) -> Any:
+    """The values of a column. Among numbers NaN is a number and stays; elsewhere it says that a value is missing."""
+    cells = column.tolist()
+    if column.dtype.kind in "fc":
+        return cells
+    return [None if missing else cell for cell, missing in zip(cells, column.isna().tolist())]
 
 
 TABLE: Dict[str, Callable[[Any], Any]] = {
@@ -176,7 +186,7 @@ TABLE: Dict[str, Callable[[Any], Any]] = {
     "pandas.NAType": lambda _: None,
     "pandas.DataFrame": _frame,
     "pandas.Series": _series,
-    "pandas.Index": lambda value: value.tolist(),
+    "pandas.Index": _cells,
     "polars.DataFrame": lambda value: value.to_dicts(),
     "polars.Series": lambda value: value.to_list(),
 }

@@ -107,7 +107,7 @@ class Guest:
         answer: list[bytes] = []
         reader = threading.Thread(target=_read_all, args=(reply_read, answer))
         reader.start()
-        with open(request_write, "wb") as pipe:
+        with os.fdopen(request_write, "wb") as pipe:
             pipe.write(request)
         try:
             stdout, stderr = process.communicate(timeout=DEADLINE_S)
@@ -118,7 +118,7 @@ class Guest:
 
 
 def _read_all(descriptor: int, into: list[bytes]) -> None:
-    with open(descriptor, "rb") as pipe:
+    with os.fdopen(descriptor, "rb") as pipe:
         into.append(pipe.read())
 
 

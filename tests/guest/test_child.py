@@ -33,7 +33,10 @@ def test_only_the_standard_descriptors_and_the_report_are_open(guest: "Guest") -
 
 def test_it_is_the_first_to_go_when_memory_runs_out(guest: "Guest") -> None:
     """The kernel is asked to kill the tool before its supervisor."""
-    source = "def f():\n    return [int(open(f'/proc/{p}/oom_score_adj').read()) for p in ('self', __import__('os').getppid())]\n"
+    source = (
+        "import os\ndef f():\n"
+        "    return [int(open(f'/proc/{pid}/oom_score_adj').read()) for pid in (os.getpid(), os.getppid())]\n"
+    )
     own, supervisor = guest.run(source, "f").value
     assert own == 1000
     assert supervisor < 1000

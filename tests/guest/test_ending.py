@@ -16,8 +16,8 @@ if TYPE_CHECKING:
         "import atexit\natexit.register(print, 'seen')\n",
         "import weakref\nclass C: pass\nkeep = C()\nweakref.finalize(keep, print, 'seen')\n",
         "import sys\nsys.stdout.write('seen\\n'.rstrip())\nprint()\n",
-        "import tempfile, os, atexit\nkeep = tempfile.TemporaryDirectory()\n"
-        "atexit.register(lambda: print('seen' if os.path.isdir(keep.name) else 'gone'))\n",
+        "import atexit, os, tempfile\nkeep = tempfile.TemporaryDirectory()\n@atexit.register\ndef last():\n"  # noqa: ISC004 - one of a list of sources
+        "    print('seen' if os.path.isdir(keep.name) else 'gone')\n",
     ],
     ids=["finalizer", "generator", "exit handler", "weak reference", "unfinished line", "temporary folder"],
 )
