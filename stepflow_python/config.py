@@ -90,6 +90,7 @@ class Settings(Value):
     result_backend: str = _setting("", "Celery result backend URL, for `.get()` and chords; empty: none", secret=True)
     queue: str = _setting("stepflow", "Default queue")
     concurrency: int = _setting(8, "Executions at a time in one worker", ge=1, le=1024)
+    lease: float = _setting(15.0, "A worker silent for so long loses its executions to the next one", unit="s", ge=1)
     log_level: LogLevel = _setting("WARNING", "Least level that is logged: DEBUG, INFO, WARNING, ERROR")
 
     @classmethod

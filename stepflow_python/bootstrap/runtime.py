@@ -70,7 +70,7 @@ async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> Asy
     Raises:
         DatabaseError: the record cannot be opened.
     """
-    async with open_store(settings.database) as store:
+    async with open_store(settings.database, lease_s=settings.lease) as store:
         sandbox = HostSandbox(sandbox_config(settings, environ))
         cache = EnvironmentCache(settings.environments_path, environ=environ, options=cache_options(settings))
         floor = Floor(
