@@ -26,6 +26,7 @@ from stepflow_python.ports import Environments, EnvironmentSpec, History, Ledger
 
 CANCEL_POLL_S = 0.25
 OTHER_POLL_S = 0.05
+POLLS_PER_CLAIM = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +47,11 @@ class Executions:
         progress: Progress = silent,
     ) -> ExecutionResult:
         """Run a request, or give the result of the one that had its id before."""
-        claim = await self.ledger.claim(request)
-        if claim.result is not None:
-            return claim.result
-        if claim.attempt is None:
-            return await self._result_of_other(request.execution_id)
+        claimed = await self._attempt_or_result(request)
+        if isinstance(claimed, ExecutionResult):
+            return claimed
         cancel = cancel or asyncio.Event()
-        job = Job(request=request, attempt=claim.attempt, started_at=now(), cancel=cancel, progress=progress)
+        job = Job(request=request, attempt=claimed, started_at=now(), cancel=cancel, progress=progress)
         async with self._watching_cancel(job):
             return await self.run_job(job)
 
@@ -61,10 +60,17 @@ class Executions:
         try:
             request = request_from_payload(payload, previous)
         except PythonError as error:
-            blank = ExecutionRequest(execution_id=execution_id_of(payload) or new_execution_id(), code="")
-            job = Job(request=blank, attempt=0, started_at=now())
-            return await self.ledger.finish(job.ended_with(refusal_of(job, error)))
+            return await self.refuse(execution_id_of(payload) or new_execution_id(), error)
         return await self.execute(request)
+
+    async def refuse(self, execution_id: str, error: PythonError) -> ExecutionResult:
+        """Record that a request is unusable; an execution of that id which runs, or has ended, stays as it is."""
+        blank = ExecutionRequest(execution_id=execution_id, code="")
+        claimed = await self._attempt_or_result(blank)
+        if isinstance(claimed, ExecutionResult):
+            return claimed
+        job = Job(request=blank, attempt=claimed, started_at=now())
+        return await self.ledger.finish(job.ended_with(refusal_of(job, error)))
 
     async def execute_code(self, request: PythonRequest) -> ExecutionResult:
         """Run code as a script."""
@@ -87,13 +93,26 @@ class Executions:
             return False
         return True
 
-    async def _result_of_other(self, execution_id: str) -> ExecutionResult:
-        """Wait for whoever runs it now."""
+    async def _attempt_or_result(self, request: ExecutionRequest) -> int | ExecutionResult:
+        """The number of an attempt that is ours to run, or how the execution ended for somebody else."""
         while True:
+            claim = await self.ledger.claim(request)
+            if claim.result is not None:
+                return claim.result
+            if claim.attempt is not None:
+                return claim.attempt
+            ended = await self._result_of_other(request.execution_id)
+            if ended is not None:
+                return ended
+
+    async def _result_of_other(self, execution_id: str) -> ExecutionResult | None:
+        """Wait for whoever runs it now; after a while none, since a dead worker's execution is there to be claimed."""
+        for _ in range(POLLS_PER_CLAIM):
             record = await self.history.get(execution_id)
             if record is not None and record.result is not None and record.status.ended:
                 return record.result
             await asyncio.sleep(OTHER_POLL_S)
+        return None
 
     @contextlib.asynccontextmanager
     async def _watching_cancel(self, job: Job) -> AsyncIterator[None]:
