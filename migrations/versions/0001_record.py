@@ -10,6 +10,8 @@ depends_on = None
 
 # SQLite numbers rows by itself only where the key's type is exactly INTEGER.
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# A column of the type JSON has numeric affinity in SQLite, which changes numbers.
+DOCUMENT = sa.JSON().with_variant(sa.Text(), "sqlite")
 
 TABLES = (
     "executions",
@@ -47,7 +49,7 @@ def _create_executions() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("workflow_id", sa.Text(), nullable=True),
         sa.Column("step_id", sa.Text(), nullable=True),
-        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("request", DOCUMENT, nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("max_attempts", sa.Integer(), nullable=False),
@@ -78,8 +80,8 @@ def _create_python_environments() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("python_version", sa.Text(), nullable=False),
         sa.Column("virtual_env_path", sa.Text(), nullable=False),
-        sa.Column("base_packages", sa.JSON(), nullable=False),
-        sa.Column("installed_packages", sa.JSON(), nullable=False),
+        sa.Column("base_packages", DOCUMENT, nullable=False),
+        sa.Column("installed_packages", DOCUMENT, nullable=False),
         sa.Column("lock", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used", sa.DateTime(timezone=True), nullable=False),
@@ -133,10 +135,10 @@ def _create_python_modules() -> None:
         sa.Column("docstring", sa.Text(), nullable=True),
         sa.Column("requires_python", sa.Text(), nullable=True),
         sa.Column("source_code", sa.Text(), nullable=False),
-        sa.Column("functions", sa.JSON(), nullable=False),
-        sa.Column("classes", sa.JSON(), nullable=False),
-        sa.Column("imports", sa.JSON(), nullable=False),
-        sa.Column("dependencies", sa.JSON(), nullable=False),
+        sa.Column("functions", DOCUMENT, nullable=False),
+        sa.Column("classes", DOCUMENT, nullable=False),
+        sa.Column("imports", DOCUMENT, nullable=False),
+        sa.Column("dependencies", DOCUMENT, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["tool_id"], ["tools.id"], name="fk_python_modules_tool_id_tools", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_python_modules"),
@@ -167,11 +169,11 @@ def _create_python_executions() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("truncated", sa.JSON(), nullable=False),
-        sa.Column("error", sa.JSON(), nullable=True),
-        sa.Column("exceptions", sa.JSON(), nullable=False),
-        sa.Column("parameters", sa.JSON(), nullable=False),
-        sa.Column("result", sa.JSON(), nullable=True),
+        sa.Column("truncated", DOCUMENT, nullable=False),
+        sa.Column("error", DOCUMENT, nullable=True),
+        sa.Column("exceptions", DOCUMENT, nullable=False),
+        sa.Column("parameters", DOCUMENT, nullable=False),
+        sa.Column("result", DOCUMENT, nullable=True),
         sa.Column("stdout", sa.Text(), nullable=False),
         sa.Column("stderr", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(

@@ -13,10 +13,13 @@ UPGRADE = "its tables are missing or old; run `stepflow db upgrade`"
 FREE_SPACE = "the disk is full; free some space"
 WRITABLE = "it cannot be written; make the file and its folder writable for this user"
 BUSY = "other processes kept it locked; try again, or find who holds it"
+CREATE = "no such database or user; create it first"
+AUTHENTICATE = "the server refused the user; check user, password and pg_hba.conf"
+CONNECTIONS = "the server has no free connections; raise max_connections or lower the number of workers"
 REACHABLE = "the server cannot be reached; check that it runs, and host, port, user and password"
 
-# First match wins; SQLite tells its errors apart by their words only.
-SQLITE_REMEDIES = (
+# First match wins. SQLite tells its errors apart by their words only, and so does a server that lets nobody in.
+REMEDIES_BY_WORDS = (
     ("no such table", UPGRADE),
     ("no such column", UPGRADE),
     ("has no column named", UPGRADE),
@@ -28,17 +31,21 @@ SQLITE_REMEDIES = (
     ("malformed", "the file is damaged; restore it from a copy"),
     ("disk i/o error", "the disk failed; look at the system log, and keep the file off network folders"),
     ("too big", "a value is larger than SQLite holds; lower MAX_OUTPUT_BYTES, MAX_RESULT_BYTES or the files"),
+    ("does not exist", CREATE),
+    ("authentication failed", AUTHENTICATE),
+    ("no pg_hba.conf entry", AUTHENTICATE),
+    ("too many clients", CONNECTIONS),
 )
 # By the classes of SQLSTATE, appendix A of PostgreSQL's manual.
 POSTGRESQL_REMEDIES = (
     ("42P01", UPGRADE),
     ("42703", UPGRADE),
     ("53100", FREE_SPACE),
-    ("53300", "the server has no free connections; raise max_connections or lower the number of workers"),
+    ("53300", CONNECTIONS),
     ("25006", "the server only allows reading; name its primary"),
     ("42501", "this user may not; grant it the rights on the database"),
-    ("28", "the server refused the user; check user, password and pg_hba.conf"),
-    ("3D000", "no such database; create it first"),
+    ("28", AUTHENTICATE),
+    ("3D000", CREATE),
     ("40", BUSY),
     ("55P03", BUSY),
     ("57", "the server is stopping or starting; try again"),
@@ -97,7 +104,7 @@ def _remedy(error: BaseException) -> str:
         if state.startswith(code):
             return remedy
     words = str(error.orig).lower()
-    for part, remedy in SQLITE_REMEDIES:
+    for part, remedy in REMEDIES_BY_WORDS:
         if part in words:
             return remedy
     unreachable = error.connection_invalidated or "connection" in words

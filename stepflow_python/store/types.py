@@ -3,11 +3,14 @@
 import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import JSON, DateTime, Dialect, Text
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
+
+from stepflow_python.store.urls import SQLITE
 
 ESCAPE = "\x10"
 ESCAPED = {"\0": f"{ESCAPE}0", ESCAPE: f"{ESCAPE}1"}
@@ -36,14 +39,21 @@ class AnyText(TypeDecorator[str]):
 class Json(TypeDecorator[JsonValue]):
     """JSON as it was written: key order, int or float, and NaN, which standard JSON lacks but Python's tools return.
 
-    Not JSONB, which refuses NUL characters and rewrites numbers and the order of keys.
+    Text on SQLite: a column of the type JSON has numeric affinity there, which turns `1.0` into `1` and rounds large
+    numbers. JSON on PostgreSQL, not JSONB, which refuses NUL characters and rewrites numbers and the order of keys.
     """
 
     impl = JSON(none_as_null=True)
     cache_ok = True
 
     @override
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Text() if dialect.name == SQLITE else JSON(none_as_null=True))
+
+    @override
     def process_bind_param(self, value: JsonValue, dialect: Dialect) -> JsonValue:
+        if dialect.name == SQLITE:
+            return None if value is None else json.dumps(value)
         if isinstance(value, dict) and value.keys() == {TEXT_FORM}:
             return {TEXT_FORM: json.dumps(value)}
         try:
@@ -54,10 +64,16 @@ class Json(TypeDecorator[JsonValue]):
 
     @override
     def process_result_value(self, value: JsonValue, dialect: Dialect) -> JsonValue:
+        if dialect.name == SQLITE:
+            return None if value is None else _loads(value)
         if isinstance(value, dict) and value.keys() == {TEXT_FORM}:
-            restored: JsonValue = json.loads(str(value[TEXT_FORM]))
-            return restored
+            return _loads(value[TEXT_FORM])
         return value
+
+
+def _loads(text: JsonValue) -> JsonValue:
+    value: JsonValue = json.loads(str(text))
+    return value
 
 
 class Moment(TypeDecorator[datetime]):

@@ -115,4 +115,5 @@ def request_cancel(connection: Connection, execution_id: str, *, moment: datetim
 
 def _make_queued(connection: Connection, request: ExecutionRequest, *, moment: datetime) -> bool:
     row = rows.execution_row(request, tool_of(request), queued_at=moment) | {"status": Status.QUEUED.value}
-    return bool(connection.execute(upsert(connection, executions, key=("id",)), row).rowcount)
+    made = connection.execute(upsert(connection, executions, key=("id",)).returning(executions.c.id), row)
+    return made.scalar_one_or_none() is not None

@@ -1,0 +1,178 @@
+"""The record as it is read, the same on both databases."""
+
+import base64
+import json
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
+from support.records import attempt, module, outcome, request, with_store
+
+from stepflow_python.errors import ParseError
+from stepflow_python.model.history import ExecutionSummary, HistoryFilter, PythonMetrics
+from stepflow_python.model.module import PythonModule
+from stepflow_python.model.result import Status
+from stepflow_python.model.values import now
+from stepflow_python.ports import Attempt
+from stepflow_python.store.engines import writing_engine
+from stepflow_python.store.history import _cursor_after, _key_of
+from stepflow_python.store.opening import Store
+from stepflow_python.store.reads import Key, summaries
+from stepflow_python.store.urls import place_of
+
+FILTERS = {
+    "all": HistoryFilter(),
+    "status": HistoryFilter(status=Status.QUEUED),
+    "tool": HistoryFilter(tool="doubling"),
+    "workflow": HistoryFilter(workflow_id="nightly"),
+    "since": HistoryFilter(since=now()),
+    "status and tool": HistoryFilter(status=Status.FAILED, tool="doubling", since=now()),
+}
+
+
+async def all_pages(store: Store, query: HistoryFilter, *, limit: int) -> list[str]:
+    """Every id that the pages give, in their order."""
+    ids: list[str] = []
+    cursor = None
+    while True:
+        page = await store.history.page(query, limit=limit, cursor=cursor)
+        assert len(page.items) <= limit
+        ids += [item.execution_id for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return ids
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 8])
+def test_pages_give_each_execution_once_newest_first(url: str, limit: int) -> None:
+    """Whatever the size of a page, going on by its cursor gives everything once, in order."""
+
+    async def scenario(store: Store) -> None:
+        names = [f"job-{number}" for number in range(7)]
+        for name in names:
+            await store.ledger.enqueue(request(name))
+        assert await all_pages(store, HistoryFilter(), limit=limit) == names[::-1]
+
+    with_store(url, scenario)
+
+
+def test_filters(url: str) -> None:
+    """Each filter lets through what it names; a tool goes by its id or by its name."""
+
+    async def scenario(store: Store) -> None:
+        await store.ledger.enqueue(request("a", tool_id="other", workflow_id="nightly"))
+        await store.ledger.enqueue(request("b"))
+        middle = now()
+        await store.ledger.claim(request("c"))
+        await store.ledger.finish(attempt(request("c"), Status.FAILED))
+        tool_id = f"doubling-{module().source_hash[:12]}"
+        for query, expected in (
+            (HistoryFilter(tool="other"), ["a"]),
+            (HistoryFilter(tool="doubling"), ["c", "b", "a"]),
+            (HistoryFilter(tool=tool_id), ["c", "b"]),
+            (HistoryFilter(tool=tool_id, status=Status.FAILED), ["c"]),
+            (HistoryFilter(tool="unknown"), []),
+            (HistoryFilter(status=Status.QUEUED), ["b", "a"]),
+            (HistoryFilter(workflow_id="nightly"), ["a"]),
+            (HistoryFilter(since=middle), ["c"]),
+            (HistoryFilter(since=middle + timedelta(days=1)), []),
+        ):
+            assert await all_pages(store, query, limit=2) == expected, query
+
+    with_store(url, scenario)
+
+
+def test_a_line_says_how_it_went(url: str) -> None:
+    """A line of history has the times and figures of the attempt that ended it, and why it did not succeed."""
+
+    async def scenario(store: Store) -> ExecutionSummary:
+        one = request(step_id="load", workflow_id="nightly", priority=4, max_attempts=2)
+        await store.ledger.claim(one)
+        await store.ledger.finish(attempt(one, Status.FAILED))
+        return (await store.history.page(HistoryFilter(), limit=5)).items[0]
+
+    line = with_store(url, scenario)
+    assert (line.status, line.attempts, line.max_attempts, line.priority) == (Status.FAILED, 1, 2, 4)
+    assert (line.workflow_id, line.step_id, line.tool) == ("nightly", "load", "doubling")
+    assert (line.execution_time_ms, line.memory_usage_kb, line.isolation) == (12.345678, 6_768, "namespaces")
+    assert (line.started_at, line.finished_at) == (outcome(request()).started_at, outcome(request()).finished_at)
+    assert line.why == "ValueError: no"
+
+
+def test_metrics(url: str) -> None:
+    """Totals count what the filter lets through, queued ones in the total only."""
+
+    async def scenario(store: Store) -> tuple[PythonMetrics, PythonMetrics]:
+        await store.ledger.enqueue(request("queued"))
+        for name, status, took in (("a", Status.SUCCEEDED, 10.0), ("b", Status.FAILED, 20.0), ("c", Status.LOST, 60.0)):
+            await store.ledger.claim(request(name))
+            await store.ledger.finish(attempt(request(name), status, execution_time_ms=took))
+        return await store.history.metrics(HistoryFilter()), await store.history.metrics(HistoryFilter(tool="nobody"))
+
+    found, none = with_store(url, scenario)
+    assert (found.total_executions, found.successful_executions, found.failed_executions) == (4, 1, 2)
+    assert (found.average_execution_time, found.memory_usage) == (30.0, 6_768)
+    assert (none.total_executions, none.average_execution_time, none.memory_usage) == (0, 0.0, 0)
+
+
+def test_source(url: str) -> None:
+    """A tool's source comes back with all that parsing found; an unknown tool has none."""
+
+    async def scenario(store: Store) -> tuple[PythonModule | None, PythonModule | None]:
+        one = request(tool_id="doubling-tool")
+        await store.ledger.claim(one)
+        await store.ledger.finish(Attempt(request=one, result=outcome(one), module=module()))
+        return await store.history.source("doubling-tool"), await store.history.source("nobody")
+
+    assert with_store(url, scenario) == (module(), None)
+
+
+def test_unknown_executions_are_none(url: str) -> None:
+    """An id that is not on record gives nothing, not an error."""
+    assert with_store(url, lambda store: store.history.get("nobody")) is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_page_has_bounds(sqlite_url: str, limit: int) -> None:
+    """A page of no lines, or of too many, is an error that says which numbers are right."""
+    with pytest.raises(ParseError, match=r"limit: -?\d+ is not a number from 1 to 1000"):
+        with_store(sqlite_url, lambda store: store.history.page(HistoryFilter(), limit=limit))
+
+
+@given(cursor=st.text() | st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode()))
+@example(base64.urlsafe_b64encode(json.dumps(["2026-01-01", 3]).encode()).decode())
+@example(base64.urlsafe_b64encode(json.dumps(["2026-01-01T00:00:00Z"]).encode()).decode())
+@example(base64.urlsafe_b64encode(b"[" * 100_000).decode())
+@example("ä")
+def test_a_cursor_that_we_did_not_give_is_refused(cursor: str) -> None:
+    """Whatever is passed as a cursor, it is refused in words."""
+    with pytest.raises(ParseError, match="cursor: not one that a page of history gave"):
+        _key_of(cursor)
+
+
+@given(queued_at=st.datetimes().map(lambda moment: moment.replace(tzinfo=now().tzinfo)), execution_id=st.text())
+def test_a_cursor_names_its_place(queued_at: datetime, execution_id: str) -> None:
+    """A cursor comes back as the time, to the microsecond, and the id that it was made of."""
+    line = ExecutionSummary(
+        execution_id=execution_id, tool_id=None, tool=None, status=Status.QUEUED, queued_at=queued_at
+    )
+    assert _key_of(_cursor_after(line)) == (queued_at, execution_id)
+
+
+@pytest.mark.parametrize("after", [None, (now(), "one")], ids=["first page", "next page"])
+@pytest.mark.parametrize("by_tool_id", [True, False], ids=["by id", "by name"])
+@pytest.mark.parametrize("query", FILTERS.values(), ids=FILTERS.keys())
+def test_every_page_is_found_by_an_index(
+    sqlite_url: str, query: HistoryFilter, *, by_tool_id: bool, after: Key | None
+) -> None:
+    """No page reads the whole table, and none sorts: an index gives the order."""
+    statement = summaries(query, by_tool_id=by_tool_id, after=after, limit=50)
+    compiled = str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    engine = writing_engine(place_of(sqlite_url))
+    with engine.connect() as connection:
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    engine.dispose()
+    assert any("executions USING INDEX ix_executions" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
