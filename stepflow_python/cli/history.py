@@ -1,17 +1,17 @@
 """`stepflow history`, `show` and `cancel`: the record."""
 
 import asyncio
-import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 import click
 
 from stepflow_python.cli.render import Column, as_json, emit_json, line, mebibytes, milliseconds, note, table
 from stepflow_python.cli.session import open_session
+from stepflow_python.cli.spans import instant
 from stepflow_python.client.client import Client, open_client
 from stepflow_python.model.history import MAX_PAGE, ExecutionRecord, ExecutionSummary, HistoryFilter, Page
 from stepflow_python.model.result import ExecutionResult, Status
@@ -19,8 +19,6 @@ from stepflow_python.model.values import now
 
 T = TypeVar("T")
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 NARROW = 120
 """Columns of a terminal below which an id is cut."""
 COLUMNS = (
@@ -32,37 +30,6 @@ COLUMNS = (
     Column(title="attempt", justify="right"),
     Column(title="why", flexible=True),
 )
-
-
-def ago(text: str) -> timedelta:
-    """A span such as `2h`, `3d` or `30m`.
-
-    Raises:
-        ValueError: it is none, or longer than time is known.
-    """
-    found = DURATION.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no span of time; write it such as 30m, 2h or 3d")
-    try:
-        return timedelta(seconds=float(found[1]) * SECONDS[found[2]])
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is too long a span of time") from error
-
-
-def instant(text: str, present: datetime) -> datetime:
-    """A point in time: ISO 8601 (local time where it has no zone), or how long before `present`.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return present - ago(text)
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is before all time") from error
 
 
 def _since(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:

@@ -33,7 +33,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "extension": Entry("extensions", "extension", "Modules that the host lends to tools."),
     "db": Entry("database", "db", "The record of executions."),
     "doctor": Entry("doctor", "doctor", "Say what this host can do, and every setting."),
-    "demo": Entry("demo", "demo", "Send real tools, and some that misbehave, through a worker."),
+    "demo": Entry("demo", "demo", "Send some forty real tools, and twenty that misbehave, through a worker."),
 }
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--ast", "with_ast", is_flag=True, help="Also the syntax tree, with --json.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON: an object, or for several files an array of them.")
 def parse(*, files: tuple[str, ...], with_ast: bool, json_: bool) -> None:
-    """Say what is in tools: functions with their JSON Schema, classes, imports, requirements. `-` is standard input."""
+    """Say what is in tools; nothing runs.
+
+    Functions with the JSON Schema of their arguments, classes, imports, requirements. `-` is standard input.
+    """
     settings = open_session().settings
     parsed = [_parsed(file, settings, with_ast=with_ast) for file in files]
     values: list[JsonValue] = []
@@ -57,7 +60,10 @@ def parse(*, files: tuple[str, ...], with_ast: bool, json_: bool) -> None:
 )
 @click.option("--json", "json_", is_flag=True, help="Print the verdict as JSON, nothing else.")
 def check(*, file: str, level: str, json_: bool) -> None:
-    """Say whether FILE may run at a security level: every violation with its place. Exits 2 when it is refused."""
+    """Say whether a tool may run; nothing does.
+
+    Every violation of the security level with its place. Exits 2 when FILE is refused.
+    """
     settings = open_session().settings
     verdict = _verdict(file, SecurityLevel(level), settings)
     if json_:

@@ -1,5 +1,8 @@
 """What the tests of the command line share."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -7,15 +10,36 @@ from support.program import Program
 
 
 @pytest.fixture
-def stepflow(tmp_path: Path) -> Program:
+def stepflow(home: Path) -> Program:
     """The program on an empty home."""
-    return Program(home=tmp_path / "home", settings={})
+    return Program(home=home, settings={})
 
 
 @pytest.fixture
-def tool(tmp_path: Path) -> Path:
+def home() -> Iterator[Path]:
+    """A folder for a home that is not there yet."""
+    with _outside() as folder:
+        yield folder / "home"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Program]:
+    """The program on a home that the tests of a module share: they use ids of their own."""
+    with _outside() as folder:
+        yield Program(home=folder / "home", settings={})
+
+
+@contextmanager
+def _outside() -> Iterator[Path]:
+    """A folder outside /tmp, which a box has one of its own of."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="stepflow-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small tool: a function with several types, one that fails, and a script part."""
-    path = tmp_path / "greeter.py"
+    path = tmp_path_factory.mktemp("tools") / "greeter.py"
     path.write_text(SOURCE)
     return path
 
