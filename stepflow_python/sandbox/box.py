@@ -23,6 +23,7 @@ from stepflow_python.sandbox.streams import Capture, Pipe
 from stepflow_python.sandbox.watchdog import tree_memory_kb
 
 WATCH_INTERVAL_S = 0.02
+KILL_PATIENCE_S = 0.1
 DRAIN_S = 0.25
 DRAIN_BYTES = 4 * MIB
 
@@ -117,11 +118,11 @@ async def run_in(running: Running, spawner: Spawner, cancel: asyncio.Event | Non
         running.wall_ms = (time.monotonic() - running.started) * 1000
     if not answer.answer.began and running.stopped is None:
         said = stderr.text.strip()[:1000]
-        raise InternalError(f"a box did not start (exit code {child.popen.returncode}): {said}")
-    return _judge(running, answer.answer, streams=(stdout, stderr), box_code=child.popen.returncode)
+        raise InternalError(f"a box did not start (exit code {child.code}): {said}")
+    return _judge(running, child, answer.answer, streams=(stdout, stderr))
 
 
-def _judge(running: Running, answer: Answer, *, streams: tuple[Capture, Capture], box_code: int) -> SandboxOutcome:
+def _judge(running: Running, child: Child, answer: Answer, *, streams: tuple[Capture, Capture]) -> SandboxOutcome:
     stdout, stderr = streams
     box = running.box
     usage = box.group.usage() if box.group is not None else None
@@ -134,9 +135,9 @@ def _judge(running: Running, answer: Answer, *, streams: tuple[Capture, Capture]
             truncated=Truncated(stdout=stdout.truncated, stderr=stderr.truncated),
             stopped=running.stopped,
             out_of_memory=usage is not None and usage.oom_kills > 0,
-            box_code=box_code,
+            box_code=child.code,
             wall_ms=running.wall_ms,
-            cpu_ms=usage.cpu_ms if usage is not None else None,
+            cpu_ms=round(child.cpu_ms, 3),
             memory_kb=usage.memory_kb if usage is not None else running.peak_kb or None,
             isolation=box.tier,
             memory_enforcement=box.enforcement,
@@ -183,8 +184,8 @@ async def _clear_away(running: Running, child: Child, pipes: list[Pipe]) -> None
     """Kill what is left, and keep what was printed before."""
     without_namespace = running.box.tier is IsolationTier.PROCESS
     if not child.ended or without_namespace:
-        # The launcher's end ends the box: pid 1 in there dies with its parent, and takes its namespace along.
-        child.kill()
+        # Process 1 of the box takes its whole namespace along, and dies with its launcher at the latest.
+        await child.kill(patience_s=KILL_PATIENCE_S)
         if running.box.group is not None:
             running.box.group.kill()
     await child.wait()

@@ -47,9 +47,12 @@ class Host:
         self._staging = Staging(avoid=(config.folder, config.environments))
         self.spawner = Spawner(self._staging.prepare if self.is_root else None)
 
-    async def show(self, path: Path) -> Path:
-        """Where a box's launcher finds this folder of ours."""
-        return await self.spawner.call(self._staging.show, path) if self.is_root else path
+    async def show(self, *paths: Path) -> list[Path]:
+        """Where a box's launcher finds these folders of ours."""
+        if not self.is_root:
+            return list(paths)
+        shown = self._staging.shown(paths)
+        return shown if shown is not None else await self.spawner.call(self._staging.show, paths)
 
     def unprivileged(self, argv: list[str]) -> list[str]:
         """The argv of a program that must not run as root."""
@@ -75,7 +78,8 @@ class Host:
         self.bubblewrap = await find_bubblewrap(search_path=self.config.search_path)
         if self.bubblewrap is None:
             return "no bubblewrap 0.8 or later was found: install your system's package `bubblewrap`"
-        program = await self.show(self.bubblewrap.folder) / self.bubblewrap.program
+        [folder] = await self.show(self.bubblewrap.folder)
+        program = folder / self.bubblewrap.program
         if self._staging.problem is not None:
             return self._staging.problem
         argv = [str(program), "--unshare-all", "--unshare-user", "--disable-userns", "--ro-bind", "/", "/"]

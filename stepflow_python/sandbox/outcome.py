@@ -23,7 +23,7 @@ class Seen:
     out_of_memory: bool
     box_code: int
     wall_ms: float
-    cpu_ms: float | None
+    cpu_ms: float
     memory_kb: int | None
     isolation: IsolationTier
     memory_enforcement: MemoryEnforcement
@@ -43,7 +43,7 @@ def outcome_of(seen: Seen) -> SandboxOutcome:
         stdout=seen.stdout,
         stderr=seen.stderr,
         execution_time_ms=round(seen.wall_ms, 3),
-        cpu_time_ms=seen.cpu_ms if seen.cpu_ms is not None else supervisor.cpu_ms if supervisor is not None else None,
+        cpu_time_ms=seen.cpu_ms,
         memory_usage_kb=_memory(seen),
         return_code=-int(killed) if killed else code,
         signal=int(killed) if killed else None,

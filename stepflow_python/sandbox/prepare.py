@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from stepflow_python.errors import InternalError
@@ -26,11 +27,21 @@ async def prepared_box(host: Host, report: IsolationReport, run: SandboxRun) -> 
     """
     guest = await compiled_guest(run.environment.interpreter, folder=host.config.folder / "guest")
     async with _control_group(host, run) as group:
+        place = _Place(run=run, guest=guest, group=group)
         if report.tier is IsolationTier.NAMESPACES:
-            yield await _namespaces_box(host, report, run=run, guest=guest, group=group)
+            yield await _namespaces_box(host, report, place)
         else:
             with _work_folder(host) as work:
-                yield _process_box(host, report, run=run, guest=guest, group=group, work=work)
+                yield _process_box(host, report, place, work=work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What every tier's box is made of."""
+
+    run: SandboxRun
+    guest: Path
+    group: RunGroup | None
 
 
 @asynccontextmanager
@@ -49,39 +60,37 @@ async def _control_group(host: Host, run: SandboxRun) -> AsyncIterator[RunGroup 
         await group.remove()
 
 
-async def _namespaces_box(
-    host: Host, report: IsolationReport, *, run: SandboxRun, guest: Path, group: RunGroup | None
-) -> Box:
+async def _namespaces_box(host: Host, report: IsolationReport, place: _Place) -> Box:
     if host.bubblewrap is None:
         raise InternalError("the tier is `namespaces`, but bubblewrap is gone; start the worker again")
-    environment = run.environment
+    environment, folder = place.run.environment, host.bubblewrap.folder
+    needed = (folder, host.etc, place.guest, environment.base_prefix, environment.path)
+    program, etc, guest, base_prefix, path = await host.show(*needed)
     view = View(
-        shown=tuple([(await host.show(path), path) for path in (environment.base_prefix, environment.path)]),
-        guest=await host.show(guest),
-        etc=await host.show(host.etc),
-        network=run.security.enable_network_access,
+        shown=((base_prefix, environment.base_prefix), (path, environment.path)),
+        guest=guest,
+        etc=etc,
+        network=place.run.security.enable_network_access,
     )
-    program = await host.show(host.bubblewrap.folder) / host.bubblewrap.program
+    program /= host.bubblewrap.program
     return Box(
         tier=report.tier,
-        head=host.unprivileged(bubblewrap_command(program, view, run.limits)),
+        head=host.unprivileged(bubblewrap_command(program, view, place.run.limits)),
         interpreter=environment.interpreter,
         guest=GUEST,
-        group=group,
+        group=place.group,
         enforcement=report.memory,
         output_folder=f"{WORK}/output",
     )
 
 
-def _process_box(
-    host: Host, report: IsolationReport, *, run: SandboxRun, guest: Path, group: RunGroup | None, work: Path
-) -> Box:
+def _process_box(host: Host, report: IsolationReport, place: _Place, *, work: Path) -> Box:
     return Box(
         tier=report.tier,
         head=host.unprivileged([]),
-        interpreter=run.environment.interpreter,
-        guest=str(guest),
-        group=group,
+        interpreter=place.run.environment.interpreter,
+        guest=str(place.guest),
+        group=place.group,
         enforcement=report.memory,
         output_folder=str(work / "output"),
         cwd=str(work),

@@ -52,5 +52,5 @@ class HostSandbox:
         """Kill what still runs."""
         for running in self._running.values():
             if running.child is not None:
-                running.child.kill()
+                running.child.kill_now()
         self._host.spawner.close()

@@ -6,6 +6,7 @@ no permission changes. Workers that are not root reach their own files and stage
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from stepflow_python.process.mounts import bind, leave_mount_namespace, mount_tmpfs
@@ -15,7 +16,7 @@ COVERABLE = (Path("/media"), Path("/mnt"), Path("/srv"))
 
 
 class Staging:
-    """Maps host paths to where the spawning thread's children find them. Call from that thread only."""
+    """Maps host paths to where the spawning thread's children find them; it changes in that thread only."""
 
     def __init__(self, *, avoid: tuple[Path, ...]) -> None:
         self._avoid = avoid
@@ -42,16 +43,23 @@ class Staging:
         else:
             self._root = root
 
-    def show(self, path: Path) -> Path:
-        """Where an unprivileged process finds this folder."""
-        if self._root is None or _reachable(path):
-            return path
-        if path not in self._staged:
+    def shown(self, paths: Sequence[Path]) -> list[Path] | None:
+        """Where these are, if all of them were shown before. From any thread."""
+        found = [self._staged.get(path) for path in paths]
+        return None if None in found else [path for path in found if path is not None]
+
+    def show(self, paths: Sequence[Path]) -> list[Path]:
+        """Where an unprivileged process finds these folders."""
+        return [self._staged.get(path) or self._show(path) for path in paths]
+
+    def _show(self, path: Path) -> Path:
+        target = path
+        if self._root is not None and not _reachable(path):
             target = self._root / str(len(self._staged))
             target.mkdir()
             bind(path, target)
-            self._staged[path] = target
-        return self._staged[path]
+        self._staged[path] = target
+        return target
 
 
 def _reachable(path: Path) -> bool:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from stepflow_python.process.spawn import children_of
+
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -16,11 +18,7 @@ def tree(root: int) -> Iterator[int]:
     while pending:
         pid = pending.pop()
         yield pid
-        try:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                pending += map(int, (task / "children").read_text().split())
-        except OSError:  # it ended while we looked
-            continue
+        pending += children_of(pid)
 
 
 def tree_memory_kb(root: int, *, precise_above_kb: int) -> int:

@@ -30,17 +30,16 @@ def test_version_1_is_found_by_controller(tmp_path: Path) -> None:
         mounts=(
             "1 0 0:1 /docker/abc {root}/memory rw - cgroup cgroup rw,memory\n"
             "2 0 0:2 / {root}/pids rw - cgroup cgroup rw,pids\n"
-            "3 0 0:3 / {root}/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
         ),
     )
-    for folder in ("memory", "pids/docker/abc", "cpu/docker/abc"):
+    for folder in ("memory", "pids/docker/abc"):
         (tmp_path / folder).mkdir(parents=True)
     groups = find_control_groups(proc=proc)
     assert groups is not None
     assert groups.enforcement is MemoryEnforcement.CGROUP_V1
     group = groups.create()
     assert group.folders["memory"].parent == tmp_path / "memory"
-    assert group.folders["cpuacct"].parent == tmp_path / "cpu/docker/abc"
+    assert group.folders["pids"].parent == tmp_path / "pids/docker/abc"
 
 
 def test_version_2_hands_its_controllers_down(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def judge(answer: Answer = FINE, *, stopped: Status | None = None, out_of_memory
             out_of_memory=out_of_memory,
             box_code=0,
             wall_ms=1.0,
-            cpu_ms=None,
+            cpu_ms=2.0,
             memory_kb=None,
             isolation=IsolationTier.NAMESPACES,
             memory_enforcement=MemoryEnforcement.WATCHDOG,

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 NOBODY = 65534
-CONTROLLERS = ("memory", "pids", "cpuacct")
+CONTROLLERS = ("memory", "pids")
 INSIDE = (
     *("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child"),
     *("--mount", "--net", "--ipc", "--mount-proc", "--"),
