@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from stepflow_python.cli.arguments import arguments_of
-from stepflow_python.cli.session import Session
+from stepflow_python.cli.session import Session, trace
 from stepflow_python.config import Settings
 from stepflow_python.errors import ParseError, PythonError
-from stepflow_python.jobs.payload import request_from_payload
+from stepflow_python.jobs.payload import request_from_payload, usable_id
 from stepflow_python.jobs.sources import DEFAULT_NAME, module_name_of
 from stepflow_python.model.module import PythonFunction
 from stepflow_python.model.request import ExecutionRequest
@@ -113,6 +113,23 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(OPTIONS):
         gathered = option(gathered)
     return gathered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A command line that makes no request, to be recorded as refused under its id; none where that is no id."""
+
+    execution_id: str | None
+    error: PythonError
+
+
+def request_or_error(options: RequestOptions, session: Session, *, execution_id: str) -> ExecutionRequest | Unusable:
+    """The request of a command line, or why it is unusable; see `request_of`."""
+    try:
+        return request_of(options, session, execution_id=execution_id)
+    except PythonError as error:
+        trace()
+        return Unusable(execution_id=usable_id(execution_id), error=error)
 
 
 def request_of(options: RequestOptions, session: Session, *, execution_id: str) -> ExecutionRequest:

@@ -10,7 +10,7 @@ import click
 
 from stepflow_python.bootstrap.runtime import Runtime, open_runtime
 from stepflow_python.cli.progress import watched
-from stepflow_python.cli.requests import RequestOptions, request_of, request_options
+from stepflow_python.cli.requests import RequestOptions, Unusable, request_options, request_or_error
 from stepflow_python.cli.results import Manner, prepare_output, refusal, tell
 from stepflow_python.cli.session import Session, open_session, trace
 from stepflow_python.errors import ErrorKind, PythonError
@@ -35,7 +35,7 @@ def run(options: RequestOptions, *, output: Path | None, verbose: bool, json_: b
     try:
         session = open_session()
         prepare_output(output)
-        request = request_of(options, session, execution_id=execution_id)
+        request = request_or_error(options, session, execution_id=execution_id)
         with watched(verbose=verbose) as progress:
             result = asyncio.run(_run(session, request, progress))
     except PythonError as error:
@@ -44,8 +44,10 @@ def run(options: RequestOptions, *, output: Path | None, verbose: bool, json_: b
     click.get_current_context().exit(tell(result, manner))
 
 
-async def _run(session: Session, request: ExecutionRequest, progress: Progress) -> ExecutionResult:
+async def _run(session: Session, request: ExecutionRequest | Unusable, progress: Progress) -> ExecutionResult:
     async with open_runtime(session.settings, environ=session.environ) as runtime:
+        if isinstance(request, Unusable):
+            return await runtime.executor.refuse(request.execution_id, request.error)
         return await execute_until_stopped(runtime, request, progress=progress)
 
 

@@ -7,7 +7,7 @@ import click
 
 from stepflow_python.cli.exits import TIMED_OUT, code_of_result
 from stepflow_python.cli.render import as_json, complain, emit_json, line
-from stepflow_python.cli.requests import RequestOptions, request_of, request_options
+from stepflow_python.cli.requests import RequestOptions, Unusable, request_options, request_or_error
 from stepflow_python.cli.results import Manner, prepare_output, refusal, tell
 from stepflow_python.cli.session import Session, open_session, trace
 from stepflow_python.client.client import open_client
@@ -44,7 +44,7 @@ def submit(
     try:
         session = open_session()
         prepare_output(output)
-        request = request_of(options, session, execution_id=execution_id)
+        request = request_or_error(options, session, execution_id=execution_id)
         sent = asyncio.run(_submit(session, request, waiting=waiting, timeout_s=wait_timeout))
     except PythonError as error:
         trace()
@@ -55,10 +55,12 @@ def submit(
 
 
 async def _submit(
-    session: Session, request: ExecutionRequest, *, waiting: bool, timeout_s: float | None
+    session: Session, request: ExecutionRequest | Unusable, *, waiting: bool, timeout_s: float | None
 ) -> ExecutionResult:
     """The result, or as much of it as there is now."""
     async with open_client(session.settings) as client:
+        if isinstance(request, Unusable):
+            return await client.refuse(request.execution_id, request.error)
         execution_id = await client.submit(request)
         if not waiting:
             record = await client.show(execution_id)

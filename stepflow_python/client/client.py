@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from stepflow_python.bootstrap.connection import Connection, open_connection
 from stepflow_python.config import Settings
-from stepflow_python.errors import ExecutionError
+from stepflow_python.errors import ExecutionError, PythonError
+from stepflow_python.jobs.refusing import refuse
 from stepflow_python.jobs.submission import submit, submit_chain
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page
 from stepflow_python.model.request import ExecutionRequest
@@ -38,6 +39,10 @@ class Client:
             max_code_size=connection.settings.max_code_size,
         )
         return request.execution_id
+
+    async def refuse(self, execution_id: str | None, error: PythonError) -> ExecutionResult:
+        """Record that a request is unusable, instead of sending it; see `jobs.refusing`."""
+        return await refuse(execution_id, error, ledger=self._connection.ledger)
 
     async def submit_chain(self, requests: Sequence[ExecutionRequest]) -> list[str]:
         """Record and send a chain; the ids of its steps. See `jobs.submission.submit_chain`."""

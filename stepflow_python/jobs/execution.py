@@ -9,7 +9,7 @@ from pathlib import Path
 from stepflow_python.errors import PythonEnvironmentError, PythonError
 from stepflow_python.jobs.job import Job, JobRunner
 from stepflow_python.jobs.payload import execution_id_of, request_from_payload
-from stepflow_python.jobs.results import refusal_of
+from stepflow_python.jobs.refusing import refuse
 from stepflow_python.jobs.sources import module_name_of
 from stepflow_python.model.environment import EnvironmentConfig
 from stepflow_python.model.request import (
@@ -17,7 +17,6 @@ from stepflow_python.model.request import (
     FunctionRequest,
     PythonRequest,
     ScriptRequest,
-    new_execution_id,
 )
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.values import now
@@ -60,17 +59,12 @@ class Executions:
         try:
             request = request_from_payload(payload, previous)
         except PythonError as error:
-            return await self.refuse(execution_id_of(payload) or new_execution_id(), error)
+            return await self.refuse(execution_id_of(payload), error)
         return await self.execute(request)
 
-    async def refuse(self, execution_id: str, error: PythonError) -> ExecutionResult:
-        """Record that a request is unusable; an execution of that id which runs, or has ended, stays as it is."""
-        blank = ExecutionRequest(execution_id=execution_id, code="")
-        claimed = await self._attempt_or_result(blank)
-        if isinstance(claimed, ExecutionResult):
-            return claimed
-        job = Job(request=blank, attempt=claimed, started_at=now())
-        return await self.ledger.finish(job.ended_with(refusal_of(job, error)))
+    async def refuse(self, execution_id: str | None, error: PythonError) -> ExecutionResult:
+        """Record that a request is unusable; see `jobs.refusing`."""
+        return await refuse(execution_id, error, ledger=self.ledger)
 
     async def execute_code(self, request: PythonRequest) -> ExecutionResult:
         """Run code as a script."""

@@ -47,7 +47,11 @@ def request_from_payload(payload: object, previous: object = None) -> ExecutionR
 
 def execution_id_of(payload: object) -> str | None:
     """The id in a payload that may be unusable otherwise."""
-    candidate = payload.get("execution_id") if isinstance(payload, Mapping) else None
+    return usable_id(payload.get("execution_id") if isinstance(payload, Mapping) else None)
+
+
+def usable_id(candidate: object) -> str | None:
+    """The candidate where it is an id."""
     try:
         return _identifier.validate_python(candidate)
     except ValidationError:
