@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _sitebuiltins  # before the fork: an import in the child copies pages
 import builtins
 import io
 import os
@@ -179,8 +180,6 @@ def _add_site_packages(folder: str) -> None:
 
 
 def _add_site_builtins() -> None:
-    import _sitebuiltins
-
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     builtins.help = _sitebuiltins._Helper()  # noqa: SLF001 - what `site` itself does

@@ -7,7 +7,6 @@ as much as all the rest of the guest. What it is good for is known, so it can be
 from __future__ import annotations
 
 import gc
-import io
 import os
 import sys
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS = 20_000
 """Looking at more would cost what it saves."""
-SUSPENDED = frozenset({"generator", "coroutine", "async_generator"})
 
 
 class Beginning:
@@ -44,13 +42,9 @@ class Beginning:
             return True
         if not roots <= standard | {self._tool, __package__}:
             return True
+        # Files, suspended generators and coroutines have this attribute too.
         objects = gc.get_objects()
-        return len(objects) > MOST_OBJECTS or any(_matters(type(one)) for one in objects)
-
-
-def _matters(kind: type) -> bool:
-    """Whether the end of an object of this type may be seen from outside."""
-    return issubclass(kind, io.IOBase) or hasattr(kind, "__del__") or kind.__name__ in SUSPENDED
+        return len(objects) > MOST_OBJECTS or any(hasattr(type(one), "__del__") for one in objects)
 
 
 def _flushed() -> bool:
