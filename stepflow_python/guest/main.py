@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from .request import Request
 
-BAD_REQUEST = 70
-"""EX_SOFTWARE of sysexits.h: not the tool's fault."""
-
 
 def main() -> None:
     """Supervise one run and exit. Returns only in the child, whose normal end is the interpreter's own."""
@@ -25,8 +22,7 @@ def main() -> None:
     try:
         request, source = _prepare(int(sys.argv[1]))
     except BadRequestError as error:
-        reply.send(b"X", str(error).encode("utf-8", "replace"))
-        os._exit(BAD_REQUEST)
+        reply.fail(str(error))
     shield()
     supervise(request, source, reply=reply)
 

@@ -16,10 +16,12 @@ from .writer import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, NoReturn, Optional
 
     from .request import Request
 
+NOT_STARTED = 70
+"""EX_SOFTWARE of sysexits.h: not the tool's fault."""
 REPORT_SLACK_BYTES = 64 * 1024
 """What a report may hold beyond the result: tracebacks, error messages."""
 
@@ -44,6 +46,11 @@ class Reply:
         except BrokenPipeError:
             os._exit(1)
 
+    def fail(self, reason: str) -> NoReturn:
+        """Say why there is no run, and end."""
+        self.send(b"X", reason.encode("utf-8", "replace"))
+        os._exit(NOT_STARTED)
+
     def close(self) -> None:
         """Let go of the host's pipe, in the child."""
         os.close(self._descriptor)
@@ -65,10 +72,13 @@ def unshield() -> None:
 
 def supervise(request: Request, source: str, *, reply: Reply) -> None:
     """Run the tool in a child and answer the host. Returns only in that child, as a program that ends."""
-    report = anonymous_file("report")
-    stdin = _stdin(request)
-    reply.send(b"B")
-    child = os.fork()
+    try:
+        report = anonymous_file("report")
+        stdin = _stdin(request)
+        reply.send(b"B")
+        child = os.fork()
+    except OSError as error:
+        reply.fail(f"the tool's process cannot be started: {error}")
     if child == 0:
         unshield()
         reply.close()
