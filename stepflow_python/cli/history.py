@@ -1,8 +1,6 @@
 """`stepflow history`, `show` and `cancel`: the record."""
 
 import asyncio
-import shutil
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -19,9 +17,8 @@ from stepflow_python.model.values import now
 
 T = TypeVar("T")
 
-NARROW = 120
-"""Columns of a terminal below which an id is cut."""
 COLUMNS = (
+    Column(title="id", flexible=True),
     Column(title="tool", flexible=True),
     Column(title="status"),
     Column(title="queued"),
@@ -105,8 +102,7 @@ def _list(page: Page) -> None:
 
 def summaries(items: Sequence[ExecutionSummary]) -> None:
     """Print executions as a table; ids are cut where the terminal is narrow."""
-    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < NARROW
-    table((Column(title="id", flexible=narrow), *COLUMNS), [_row(item) for item in items])
+    table(COLUMNS, [_row(item) for item in items])
 
 
 def _row(item: ExecutionSummary) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,20 +20,34 @@ SHORTEST = 8
 """Characters that stay of a cell that is cut."""
 
 
+GAP = 3
+"""Columns of the terminal between two of the table."""
+
+
 def draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Draw a table as wide as the terminal."""
+    console = Console()
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
+    for column, width in zip(columns, widths(columns, rows, room=console.width), strict=True):
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
         drawn.add_column(
-            column.title,
-            justify=column.justify,
-            no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "ellipsis",
-            min_width=SHORTEST if column.flexible else None,
+            column.title, justify=column.justify, no_wrap=not column.wraps, overflow=overflow, max_width=width
         )
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    Console().print(drawn)
+    console.print(drawn)
+
+
+def widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, room: int) -> list[int]:
+    """How wide each column may be: flexible ones give way from the left, down to the shortest, and no other does."""
+    found = [max(cell_len(cell) for cell in cells) for cells in zip([c.title for c in columns], *rows, strict=True)]
+    excess = sum(found) + GAP * (len(columns) - 1) + 2 - room
+    for index, column in enumerate(columns):
+        if column.flexible and excess > 0:
+            given = min(excess, max(found[index] - SHORTEST, 0))
+            found[index] -= given
+            excess -= given
+    return found
 
 
 @contextmanager

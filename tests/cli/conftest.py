@@ -1,8 +1,5 @@
 """What the tests of the command line share."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,24 +13,15 @@ def stepflow(home: Path) -> Program:
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
+def home(tmp_path: Path) -> Path:
     """A folder for a home that is not there yet."""
-    with _outside() as folder:
-        yield folder / "home"
+    return tmp_path / "home"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[Program]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """The program on a home that the tests of a module share: they use ids of their own."""
-    with _outside() as folder:
-        yield Program(home=folder / "home", settings={})
-
-
-@contextmanager
-def _outside() -> Iterator[Path]:
-    """A folder outside /tmp, which a box has one of its own of."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="stepflow-") as folder:
-        yield Path(folder)
+    return Program(home=tmp_path_factory.mktemp("shared") / "home", settings={})
 
 
 @pytest.fixture(scope="module")
