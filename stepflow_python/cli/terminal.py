@@ -20,14 +20,14 @@ SHORTEST = 8
 """Characters that stay of a cell that is cut."""
 
 
-GAP = 3
+GAP = 2
 """Columns of the terminal between two of the table."""
 
 
 def draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Draw a table as wide as the terminal."""
     console = Console()
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column, width in zip(columns, widths(columns, rows, room=console.width), strict=True):
         overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
         drawn.add_column(

@@ -10,7 +10,7 @@ ROWS = [("0123456789" * 3, "succeeded", "because " * 10)]
 
 
 @pytest.mark.parametrize(
-    ("room", "expected"), [(200, [30, 9, 80]), (120, [23, 9, 80]), (80, [8, 9, 55]), (20, [8, 9, 8])]
+    ("room", "expected"), [(200, [30, 9, 80]), (120, [25, 9, 80]), (80, [8, 9, 57]), (20, [8, 9, 8])]
 )
 def test_flexible_columns_give_way_from_the_left(room: int, expected: list[int]) -> None:
     """Ids are cut before reasons, a status never is."""
