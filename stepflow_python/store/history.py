@@ -1,10 +1,11 @@
 """The record as it is read."""
 
+import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
@@ -38,6 +39,7 @@ class SqlHistory:
     def __init__(self, engine: AsyncEngine, place: Place) -> None:
         self._engine = engine
         self._place = place
+        self._reads: set[asyncio.Future[Any]] = set()
 
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
@@ -68,10 +70,28 @@ class SqlHistory:
         """Whether a running execution was asked to stop."""
         return await self._read(reads.read_cancel_requested, execution_id)
 
+    async def close(self) -> None:
+        """Let the reads end that nobody waits for any more, then close all connections."""
+        if self._reads:
+            await asyncio.wait(self._reads)
+        await self._engine.dispose()
+
     async def _read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        # A read that is cancelled half-way now and then leaves its connection open; so only its caller is.
+        read = asyncio.ensure_future(self._ask(lambda connection: question(connection, *args, **kwargs)))
+        self._reads.add(read)
+        read.add_done_callback(self._forget)
+        return await asyncio.shield(read)
+
+    def _forget(self, read: "asyncio.Future[Any]") -> None:
+        self._reads.discard(read)
+        if not read.cancelled():
+            read.exception()  # asked for, or the loop would complain of one that nobody waits for any more
+
+    async def _ask(self, question: Callable[[Connection], T]) -> T:
         with translated(self._place):
             async with self._engine.connect() as connection:
-                return await connection.run_sync(question, *args, **kwargs)
+                return await connection.run_sync(question)
 
 
 def _cursor_after(item: ExecutionSummary) -> str:

@@ -68,7 +68,10 @@ class Recorder:
             DatabaseError: it could not be written.
             PythonError: whatever of our own tree the change raised.
         """
-        return await asyncio.shield(asyncio.wrap_future(self.submit(change)))
+        done = asyncio.wrap_future(self.submit(change))
+        # Asked for, or the loop would complain of an error that nobody waits for any more.
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return await asyncio.shield(done)
 
     def submit(self, change: Callable[[Connection], T]) -> "Future[T]":
         """Put a change in line, for callers without a loop."""

@@ -1,8 +1,10 @@
 """The record as it is read, the same on both databases."""
 
+import asyncio
 import base64
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -132,6 +134,28 @@ def test_source(url: str) -> None:
 def test_unknown_executions_are_none(url: str) -> None:
     """An id that is not on record gives nothing, not an error."""
     assert with_store(url, lambda store: store.history.get("nobody")) is None
+
+
+def test_cancelled_reads_leave_no_connection_open(url: str) -> None:
+    """However often a caller stops waiting half-way, no more files are open than its engine keeps for later."""
+
+    async def scenario(store: Store) -> None:
+        for pauses in range(60):
+            reads = [asyncio.create_task(store.history.get("one")) for _ in range(8)]
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            for read in reads:
+                read.cancel()
+            await asyncio.gather(*reads, return_exceptions=True)
+        assert await store.history.get("one") is None
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with_store(url, lambda store: store.history.get("one"))
+    before = files()
+    with_store(url, scenario)
+    assert files() == before
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
