@@ -13,7 +13,7 @@ from figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("parsing", "sandbox", "delivery")
+PARTS = ("parsing", "sandbox", "store", "delivery")
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 
