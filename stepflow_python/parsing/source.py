@@ -17,7 +17,13 @@ def decode_source(data: bytes, *, name: str = "tool") -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     except SyntaxError as error:
+        # Said also of other bytes in the first two lines; those have a place that can be told.
+        _decoded(data, "utf-8", name=name)
         raise ParseError(f"{name}: {error.msg}; save the file as UTF-8, or name its encoding", line=1) from error
+    return _decoded(data, encoding, name=name)
+
+
+def _decoded(data: bytes, encoding: str, *, name: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

@@ -31,6 +31,7 @@ def test_decodes_by_mark_and_cookie(data: bytes, text: str) -> None:
     ("data", "said"),
     [
         (b"x = 1\ny = '\xff'", "line 2, byte 6: byte 0xff is not utf-8"),
+        (b"# gr\xf6\xdfer\n", "line 1, byte 5: byte 0xf6 is not utf-8"),
         (b"# coding: klingon\n", "unknown encoding"),
         (b"# coding: rot13\nx", "rot13 is no text encoding"),
         (b"\xef\xbb\xbf# coding: latin-1\n", "encoding problem"),
