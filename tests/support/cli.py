@@ -57,31 +57,26 @@ class Stepflow:
 
     def case(self, command: str, case: Case, folder: Path, *options: str) -> Done:
         """Run or submit a case of the fixtures; its files are written into `folder` first."""
-        args = [command, str(case.tool), "--json", "--level", case.level, *options]
-        args += ["--function", case.function] if case.function else []
-        args += ["--args-json", json.dumps(dict(case.parameters))] if case.parameters else []
-        args += ["--timeout", str(case.timeout)] if case.timeout else []
-        args += ["--memory", str(case.memory_limit)] if case.memory_limit else []
-        for number, (name, content) in enumerate(case.files.items()):
-            path = folder / f"{number}"
-            path.write_bytes(content)
-            args += ["--file", f"{name}={path}"]
-        if case.stdin is not None:
-            (folder / "stdin").write_text(case.stdin)
-            args += ["--stdin", str(folder / "stdin")]
-        return self(*args, timeout_s=120)
+        return self(command, *case_words(case, folder), *options, timeout_s=120)
 
-    @contextlib.contextmanager
-    def worker(self, *args: str) -> Iterator["subprocess.Popen[str]"]:
-        """A worker that has said it is ready; ended by SIGTERM."""
-        with subprocess.Popen(
-            [sys.executable, "-m", "stepflow_python", "worker", *args],
+    def start(self, *args: str) -> "subprocess.Popen[str]":
+        """Start `stepflow ARGS` and leave it running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "stepflow_python", *args],
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        ) as process:
+        )
+
+    @contextlib.contextmanager
+    def worker(self, *args: str) -> Iterator["subprocess.Popen[str]"]:
+        """A worker that has said it is ready; ended by SIGTERM."""
+        with self.start("worker", *args) as process:
             try:
+                assert process.stdout is not None
+                if not process.stdout.readline().startswith("stepflow worker: "):
+                    raise RuntimeError(f"no worker: {process.communicate(timeout=30)}")
                 yield process
             finally:
                 process.send_signal(signal.SIGTERM)
@@ -91,3 +86,20 @@ class Stepflow:
                     process.kill()
                     process.communicate()
                     raise
+
+
+def case_words(case: Case, folder: Path) -> list[str]:
+    """The command line of a case, from its FILE on; its files are written into `folder`."""
+    words = [str(case.tool), "--json", "--level", case.level]
+    words += ["--function", case.function] if case.function else []
+    words += ["--args-json", json.dumps(dict(case.parameters))] if case.parameters else []
+    words += ["--timeout", str(case.timeout)] if case.timeout else []
+    words += ["--memory", str(case.memory_limit)] if case.memory_limit else []
+    for number, (name, content) in enumerate(case.files.items()):
+        path = folder / f"{number}"
+        path.write_bytes(content)
+        words += ["--file", f"{name}={path}"]
+    if case.stdin is not None:
+        (folder / "stdin").write_text(case.stdin)
+        words += ["--stdin", str(folder / "stdin")]
+    return words

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +29,29 @@ class Leftovers:
         )
 
 
+PATIENCE_S = 10.0
+
+
+def left_since(before: Leftovers, home: Path) -> frozenset[str]:
+    """What is there now, was not before, and stays: what other programs of this host have for a moment does not."""
+    deadline = time.monotonic() + PATIENCE_S
+    left = _new(before, home)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left &= _new(before, home)
+    return left
+
+
+def _new(before: Leftovers, home: Path) -> frozenset[str]:
+    after = Leftovers.count(home)
+    named = frozenset({f"{after.mounts} mounts"}) if after.mounts != before.mounts else frozenset()
+    return (
+        named | (after.processes - before.processes) | (after.groups - before.groups) | (after.folders - before.folders)
+    )
+
+
 def _processes() -> list[str]:
-    """Pid and command of every process of this user that is a box or something in one."""
+    """Pid and command of every process of this user, or for root of any, that is a box or something in one."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -39,7 +61,7 @@ def _processes() -> list[str]:
             owner = entry.stat().st_uid
         except OSError:
             continue
-        if owner == os.getuid() and ("bwrap" in command or "stepflow_guest" in command):
+        if os.getuid() in {owner, 0} and ("bwrap" in command or "stepflow_guest" in command):
             found.append(f"{entry.name} {command}")
     return found
 

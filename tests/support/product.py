@@ -1,0 +1,87 @@
+"""The whole product as a test meets it: homes, environments shared, ends waited for, processes by a mark."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from stepflow_python.client.client import open_client
+from stepflow_python.config import Settings
+from stepflow_python.errors import ExecutionError
+from stepflow_python.model.history import ExecutionRecord
+from support.cli import Stepflow
+
+PATIENCE_S = 60.0
+LEASE = {"LEASE": "2"}
+"""What a killed worker held is free again soon."""
+
+Recorded = Callable[[str], dict[str, Any]]
+"""Waits for the end of an execution; its record, as `show --json` prints it."""
+
+
+def beside(stepflow: Stepflow, home: Path, **settings: str) -> Stepflow:
+    """The command with another home and further settings, on the same environments."""
+    environments = {"VIRTUAL_ENV_PATH": str(stepflow.home / "environments")}
+    return Stepflow(home=home, settings={**environments, **LEASE, **settings})
+
+
+def producer(stepflow: Stepflow, *, backend: str | None = None) -> Celery:
+    """A Celery application that knows the broker of a home and nothing else of ours: see `docs/producers.md`."""
+    app = Celery(broker=f"stepflow://{stepflow.home / 'broker.db'}", backend=backend, set_as_current=False)
+    app.conf.broker_transport = "stepflow_python.messaging.transport:Transport"
+    return app
+
+
+def settings_of(stepflow: Stepflow) -> Settings:
+    """The settings that the command has."""
+    return Settings.from_environ(stepflow.environ)
+
+
+def wait_for_end(stepflow: Stepflow, execution_id: str) -> dict[str, Any]:
+    """The record of an execution, which may not be there yet, once it has ended."""
+    return wait_until(stepflow, execution_id, lambda record: record.status.ended)
+
+
+def wait_until(stepflow: Stepflow, execution_id: str, reached: Callable[[ExecutionRecord], bool]) -> dict[str, Any]:
+    """The record of an execution, once it is as it should be."""
+
+    async def wait() -> ExecutionRecord:
+        async with open_client(settings_of(stepflow)) as client, asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    record = await client.show(execution_id)
+                except ExecutionError:
+                    record = None
+                if record is not None and reached(record):
+                    return record
+                await asyncio.sleep(0.02)
+
+    value: dict[str, Any] = json.loads(asyncio.run(wait()).model_dump_json())
+    return value
+
+
+def processes_with(mark: str) -> set[int]:
+    """Pids of the processes of this host that have an argument in their command line, boxes included."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if mark.encode() in arguments and int(entry.name) != os.getpid():
+                found.add(int(entry.name))
+    return found
+
+
+def wait_for_processes(mark: str, *, there: bool) -> None:
+    """Wait until there are, or are no longer, processes with a mark."""
+    deadline = time.monotonic() + PATIENCE_S
+    while bool(processes_with(mark)) is not there:
+        assert time.monotonic() < deadline, f"processes with {mark}: {processes_with(mark)}"
+        time.sleep(0.02)
