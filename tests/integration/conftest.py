@@ -1,5 +1,6 @@
 """One home and one worker for the whole folder: environments are built once."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.cli import Stepflow
 from support.leftovers import Leftovers, left_since
-from support.product import LEASE, Recorded, beside, wait_for_end
+from support.product import LEASE, Recorded, beside, wait_for_end, wait_for_processes
 from support.program import Program
 
 if TYPE_CHECKING:
@@ -58,3 +59,11 @@ def nothing_left(stepflow: Stepflow) -> Iterator[None]:
 def recorded(stepflow: Stepflow) -> Recorded:
     """Waits for the end of an execution on the shared home; its record, as `show --json` prints it."""
     return lambda execution_id: wait_for_end(stepflow, execution_id)
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """An argument that no other process of this host has, a number of seconds; what it marks is gone at the end."""
+    seconds = f"80.{secrets.randbelow(10**9):09d}"
+    yield seconds
+    wait_for_processes(seconds, there=False)

@@ -14,6 +14,8 @@ from stepflow_python.client.client import open_client
 from stepflow_python.config import Settings
 from stepflow_python.errors import ExecutionError
 from stepflow_python.model.history import ExecutionRecord
+from stepflow_python.model.request import ExecutionRequest
+from stepflow_python.model.security import SecurityLevel
 from support.cli import Stepflow
 
 PATIENCE_S = 60.0
@@ -85,3 +87,24 @@ def wait_for_processes(mark: str, *, there: bool) -> None:
     while bool(processes_with(mark)) is not there:
         assert time.monotonic() < deadline, f"processes with {mark}: {processes_with(mark)}"
         time.sleep(0.02)
+
+
+def sleeper(execution_id: str, mark: str, *, max_attempts: int = 2) -> ExecutionRequest:
+    """A tool that prints a word, then waits in a child process, which can be seen from outside by its mark."""
+    return ExecutionRequest(
+        execution_id=execution_id,
+        code=f"import subprocess\n\nprint('before', flush=True)\nsubprocess.run(['sleep', '{mark}'])\nprint('after')\n",
+        security_level=SecurityLevel.STANDARD,
+        timeout=90,
+        max_attempts=max_attempts,
+    )
+
+
+def send(stepflow: Stepflow, request: ExecutionRequest) -> None:
+    """Submit a request, and wait for nothing."""
+
+    async def submit() -> None:
+        async with open_client(settings_of(stepflow)) as client:
+            await client.submit(request)
+
+    asyncio.run(submit())
