@@ -5,7 +5,7 @@ from __future__ import annotations
 import _sitebuiltins  # before the fork: an import in the child copies pages
 import builtins
 import io
-import os
+import posix
 import resource
 import sys
 
@@ -15,7 +15,7 @@ from .run import run_tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Dict, Optional
 
     from .request import Limits, Request
 
@@ -43,7 +43,7 @@ def become_tool(request: Request, source: str, *, report: int, stdin: Optional[i
         from .writer import failure
 
         sink.write(failure("internal_error", f"the run could not be prepared: {type(error).__name__}: {error}"))
-        os._exit(NOT_PREPARED)
+        posix._exit(NOT_PREPARED)
     beginning = Beginning(request.module_name)
     beginning.end(run_tool(request, source, deliver=sink.write))
 
@@ -60,35 +60,35 @@ class Sink:
     def __init__(self, descriptor: int, limits: Limits) -> None:
         self._descriptor = descriptor
         self._identity = _identity(descriptor)
-        self._owner = os.getpid()
-        self._supervisor = os.getppid()
+        self._owner = posix.getpid()
+        self._supervisor = posix.getppid()
         self._file_bytes = limits.file_bytes
 
     def write(self, report: str) -> None:
         """Replace what the file holds. Does nothing in processes that the tool forked from this one."""
-        if os.getpid() != self._owner:
+        if posix.getpid() != self._owner:
             return
         data = report.encode("ascii")
         if len(data) > self._file_bytes:
             _raise_file_size()
         try:
             descriptor = self._open()
-            os.ftruncate(descriptor, 0)
-            os.lseek(descriptor, 0, os.SEEK_SET)
+            posix.ftruncate(descriptor, 0)
+            posix.lseek(descriptor, 0, 0)
             write_all(descriptor, data)
         except OSError as error:
             # The host sees that there is no report; this line tells the reader of stderr why.
-            os.write(2, f"the result could not be delivered: {error}\n".encode("utf-8", "replace"))
+            posix.write(2, f"the result could not be delivered: {error}\n".encode("utf-8", "replace"))
 
     def _open(self) -> int:
         if _identity(self._descriptor) == self._identity:
             return self._descriptor
-        return os.open(f"/proc/{self._supervisor}/fd/{self._descriptor}", os.O_WRONLY)
+        return posix.open(f"/proc/{self._supervisor}/fd/{self._descriptor}", posix.O_WRONLY)
 
 
 def _identity(descriptor: int) -> Optional[tuple[int, int]]:
     try:
-        status = os.fstat(descriptor)
+        status = posix.fstat(descriptor)
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -97,12 +97,12 @@ def _identity(descriptor: int) -> Optional[tuple[int, int]]:
 def _take_descriptors(report: int, stdin: Optional[int]) -> None:
     """Keep 0, 1, 2 and the report."""
     if stdin is not None:
-        os.dup2(stdin, 0)
-    for name in os.listdir("/proc/self/fd"):
+        posix.dup2(stdin, 0)
+    for name in posix.listdir("/proc/self/fd"):
         descriptor = int(name)
         if descriptor > 2 and descriptor != report:  # noqa: PLR2004 - the last of the standard three
             try:
-                os.close(descriptor)
+                posix.close(descriptor)
             except OSError:  # the one that listed the folder is in the list, and closed by now
                 continue
 
@@ -137,27 +137,26 @@ def _raise_file_size() -> None:
 def _offer_to_the_oom_killer() -> None:
     """The tool shall go first, not its supervisor."""
     try:
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        descriptor = posix.open("/proc/self/oom_score_adj", posix.O_WRONLY)
     except OSError:
         return
     try:
-        os.write(descriptor, b"1000")
+        posix.write(descriptor, b"1000")
     except OSError:
         pass
     finally:
-        os.close(descriptor)
+        posix.close(descriptor)
 
 
 def _dress(request: Request, source: str) -> None:
     """Make the interpreter look as the environment's own, normally started, does."""
-    os.environ.clear()
-    os.environ.update(request.env)
+    _set_environment(request.env)
     sys.argv = [source]
     if hasattr(sys, "orig_argv"):
         sys.orig_argv = [sys.executable, source]
     sys.prefix = sys.exec_prefix = request.prefix
-    mounted = os.path.dirname(os.path.dirname(__file__))
-    sys.path[:] = [os.getcwd(), *(entry for entry in sys.path if entry != mounted)]
+    mounted = __file__.rpartition("/")[0].rpartition("/")[0]
+    sys.path[:] = [posix.getcwd(), *(entry for entry in sys.path if entry != mounted)]
     _add_site_packages(request.site_packages)
     _add_site_builtins()
     for stream in (sys.stdout, sys.stderr):
@@ -166,9 +165,24 @@ def _dress(request: Request, source: str) -> None:
             stream.reconfigure(line_buffering=True)
 
 
+def _set_environment(env: Dict[str, str]) -> None:
+    """The variables that C sees, and those that `os.environ` is made from when the tool imports `os`."""
+    for known in list(posix.environ):
+        posix.unsetenv(known)
+    posix.environ.clear()
+    for name, text in env.items():
+        encoded, value = name.encode("utf-8", "surrogateescape"), text.encode("utf-8", "surrogateescape")
+        posix.putenv(encoded, value)
+        posix.environ[encoded] = value
+    if "os" in sys.modules:
+        os = sys.modules["os"]
+        os.environ._data.clear()
+        os.environ._data.update(posix.environ)
+
+
 def _add_site_packages(folder: str) -> None:
     try:
-        names = os.listdir(folder)
+        names = posix.listdir(folder)
     except OSError:
         return
     if any(name.endswith(".pth") and name != "_virtualenv.pth" for name in names):
@@ -182,4 +196,4 @@ def _add_site_packages(folder: str) -> None:
 def _add_site_builtins() -> None:
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
-    builtins.help = _sitebuiltins._Helper()  # noqa: SLF001 - what `site` itself does
+    builtins.help = _sitebuiltins._Helper()

@@ -7,7 +7,7 @@ as much as all the rest of the guest. What it is good for is known, so it can be
 from __future__ import annotations
 
 import gc
-import os
+import posix
 import sys
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ class Beginning:
         """End the process with this exit code."""
         if self._needs_shutdown() or not _flushed():
             sys.exit(status)
-        os._exit(status)
+        posix._exit(status)
 
     def _needs_shutdown(self) -> bool:
         """Whether the tool left threads, exit handlers, open files, finalizers or anything not seen through."""

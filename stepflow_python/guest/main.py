@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
 from .request import BadRequestError, read_request
@@ -30,7 +30,7 @@ def main() -> None:
 def _prepare(descriptor: int) -> Tuple[Request, str]:
     """Read the request, let go of its descriptor, and lay out the work folder."""
     request = read_request(descriptor)
-    os.close(descriptor)
+    posix.close(descriptor)
     source = stage(request)
     request.files.clear()  # on disk now; kept, they would be copied into the tool's memory
     return request, source

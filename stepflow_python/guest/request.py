@@ -6,7 +6,7 @@ Marshal is a builtin, so it costs no import, and what the host writes is trusted
 from __future__ import annotations
 
 import marshal
-import os
+import posix
 
 TYPE_CHECKING = False  # `typing` would cost more than the rest of this module
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read_request(descriptor: int) -> Request:
     """
     chunks = []
     while True:
-        chunk = os.read(descriptor, CHUNK_BYTES)
+        chunk = posix.read(descriptor, CHUNK_BYTES)
         if not chunk:
             break
         chunks.append(chunk)

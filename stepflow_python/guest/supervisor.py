@@ -7,7 +7,7 @@ its writer, needs no reader while the tool runs, and nobody who inherited it can
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, which costs a millisecond
-import os
+import posix
 
 from .anonymous import anonymous_file, write_all
 from .child import become_tool
@@ -44,16 +44,16 @@ class Reply:
         try:
             write_all(self._descriptor, kind + len(body).to_bytes(8, "big") + body)
         except BrokenPipeError:
-            os._exit(1)
+            posix._exit(1)
 
     def fail(self, reason: str) -> NoReturn:
         """Say why there is no run, and end."""
         self.send(b"X", reason.encode("utf-8", "replace"))
-        os._exit(NOT_STARTED)
+        posix._exit(NOT_STARTED)
 
     def close(self) -> None:
         """Let go of the host's pipe, in the child."""
-        os.close(self._descriptor)
+        posix.close(self._descriptor)
 
 
 def shield() -> None:
@@ -76,7 +76,7 @@ def supervise(request: Request, source: str, *, reply: Reply) -> None:
         report = anonymous_file("report")
         stdin = _stdin(request)
         reply.send(b"B")
-        child = os.fork()
+        child = posix.fork()
     except OSError as error:
         reply.fail(f"the tool's process cannot be started: {error}")
     if child == 0:
@@ -86,7 +86,7 @@ def supervise(request: Request, source: str, *, reply: Reply) -> None:
         return
     status, usage = _wait(child)
     _answer(request, reply, report=report, ended=_Ended(status, usage))
-    os._exit(0)
+    posix._exit(0)
 
 
 def _stdin(request: Request) -> Optional[int]:
@@ -95,7 +95,7 @@ def _stdin(request: Request) -> Optional[int]:
         return None
     descriptor = anonymous_file("stdin")
     write_all(descriptor, request.stdin)
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    posix.lseek(descriptor, 0, 0)
     request.stdin = b""
     return descriptor
 
@@ -103,7 +103,7 @@ def _stdin(request: Request) -> Optional[int]:
 def _wait(child: int) -> Any:
     """The child's wait status and resource usage. Orphans of the tool become ours, so all are reaped meanwhile."""
     while True:
-        pid, status, usage = os.wait4(-1, 0)
+        pid, status, usage = posix.wait4(-1, 0)
         if pid == child:
             return status, usage
 
@@ -114,15 +114,15 @@ class _Ended:
     __slots__ = ("cpu_ms", "exit", "maxrss_kb", "signal")
 
     def __init__(self, status: int, usage: Any) -> None:
-        self.exit = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        self.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        self.exit = posix.WEXITSTATUS(status) if posix.WIFEXITED(status) else None
+        self.signal = posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else None
         self.cpu_ms = (usage.ru_utime + usage.ru_stime) * 1000.0
         self.maxrss_kb = usage.ru_maxrss
 
 
 def _answer(request: Request, reply: Reply, *, report: int, ended: _Ended) -> None:
     """Report, files, status: the status comes after the files because it says whether they are all."""
-    size = os.fstat(report).st_size
+    size = posix.fstat(report).st_size
     flooded = size > request.limits.result_bytes + REPORT_SLACK_BYTES
     if size and not flooded:
         reply.send(b"R", _read(report, size))
@@ -144,7 +144,7 @@ def _read(descriptor: int, size: int) -> bytes:
     """The beginning of the report, as long as it was a moment ago."""
     data = b""
     while len(data) < size:
-        chunk = os.pread(descriptor, size - len(data), len(data))
+        chunk = posix.pread(descriptor, size - len(data), len(data))
         if not chunk:
             break
         data += chunk
