@@ -102,6 +102,7 @@ async def run_in(running: Running, spawner: Spawner, cancel: asyncio.Event | Non
             stderr=err.write,
             pass_fds=(request_fd, reply.write),
             join=box.group.join if box.group is not None else (),
+            visit=box.group.visit if box.group is not None else (),
             cwd=box.cwd,
         )
         try:

