@@ -4,9 +4,10 @@ import asyncio
 
 import click
 
+from stepflow_python.cli.columns import Column
 from stepflow_python.cli.diagnosis import Diagnosis, as_value, diagnose
 from stepflow_python.cli.exits import OUR_FAULT, SUCCEEDED
-from stepflow_python.cli.render import Column, emit_json, line, table
+from stepflow_python.cli.render import emit_json, line, table
 from stepflow_python.cli.session import open_session
 
 COLUMNS = (

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import click
 
-from stepflow_python.cli.render import Column, as_json, emit_json, line, mebibytes, milliseconds, note, table
+from stepflow_python.cli.columns import Column
+from stepflow_python.cli.render import as_json, emit_json, line, mebibytes, milliseconds, note, table
 from stepflow_python.cli.session import open_session
 from stepflow_python.cli.spans import instant
 from stepflow_python.client.client import Client, open_client

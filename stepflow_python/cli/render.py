@@ -6,26 +6,15 @@ On a terminal tables are drawn and JSON is indented; in a pipe it is plain text 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import click
 from pydantic import BaseModel, JsonValue
 
+from stepflow_python.cli.columns import Column
 from stepflow_python.model.result import ErrorInfo
 
 PROGRAM = "stepflow"
 GAP = "  "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of a table; a `flexible` one is cut first where the terminal is narrow, and folded if it `wraps`."""
-
-    title: str
-    justify: Literal["left", "right"] = "left"
-    flexible: bool = False
-    wraps: bool = False
 
 
 def write(text: str, *, err: bool = False) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stepflow_python.cli.render import Column
+from stepflow_python.cli.columns import Column
 from stepflow_python.ports import Progress
 
 if TYPE_CHECKING:

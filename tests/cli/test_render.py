@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepflow_python.cli.render import Column, complain, emit_json, mebibytes, plain, plain_table, single_line
+from stepflow_python.cli.columns import Column
+from stepflow_python.cli.render import complain, emit_json, mebibytes, plain, plain_table, single_line
 from stepflow_python.errors import ErrorKind
 from stepflow_python.model.result import ErrorInfo
 

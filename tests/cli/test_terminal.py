@@ -2,7 +2,7 @@ import pytest
 from rich.console import Console
 
 from stepflow_python.cli import terminal
-from stepflow_python.cli.render import Column
+from stepflow_python.cli.columns import Column
 from stepflow_python.cli.terminal import draw, spinner, widths
 
 COLUMNS = (Column(title="id", flexible=True), Column(title="status"), Column(title="why", flexible=True))
