@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from .writer import NotJSONError, integer, number
+from .plain import NotJSONError, integer, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

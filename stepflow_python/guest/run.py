@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from .calling import call_function
+from .plain import NotJSONError
 from .request import ToolError
-from .writer import NotJSONError, TooLargeError, failure, to_json
+from .writer import TooLargeError, failure, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stepflow_python.guest.writer import NotJSONError, to_json
+from stepflow_python.guest.plain import NotJSONError
+from stepflow_python.guest.writer import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

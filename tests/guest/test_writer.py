@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepflow_python.guest.writer import MAX_DEPTH, NotJSONError, TooLargeError, to_json
+from stepflow_python.guest.plain import NotJSONError
+from stepflow_python.guest.writer import MAX_DEPTH, TooLargeError, to_json
 
 # Surrogates too: Python's text may hold them.
 TEXT = st.text(st.characters(codec=None))
