@@ -1,6 +1,7 @@
 """For callers of workers: submit, wait, result, history, cancel."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,8 @@ from stepflow_python.model.result import ExecutionResult
 
 FIRST_POLL_S = 0.001
 LONGEST_POLL_S = 0.1
+POLL_SHARE = 0.08
+"""Of the time that was waited so far: that much later than it came, a result is seen at the most."""
 
 
 class Client:
@@ -71,11 +74,11 @@ class Client:
             ExecutionError: no such execution.
             TimeoutError: the time was up; the execution goes on.
         """
+        started = time.monotonic()
         async with asyncio.timeout(timeout_s):
-            pause = FIRST_POLL_S
             while (result := await self.result(execution_id)) is None:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.25, LONGEST_POLL_S)
+                waited = time.monotonic() - started
+                await asyncio.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S))
             return result
 
     async def history(self, query: HistoryFilter | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:

@@ -23,6 +23,9 @@ SCHEME = "stepflow"
 CLASS_PATH = f"{__name__}:Transport"
 TIDY_INTERVAL_S = 0.25
 """How soon a message of a process that was killed is delivered again."""
+BRISK_FOR_S = 1.0
+BRISK_INTERVAL_S = 0.001
+"""Right after a message the next one is likely: so long, the file is looked at so often."""
 QUIET_AFTER_S = 10.0
 """Without a message for so long, the file is looked at less often."""
 QUIET_INTERVAL_S = 0.02
@@ -131,10 +134,16 @@ class Transport(virtual.Transport):
             now = time.monotonic()
             if self._interrupted or (deadline is not None and now >= deadline):
                 return
-            interval = self.polling_interval if now - self._busy_at < QUIET_AFTER_S else QUIET_INTERVAL_S
+            interval = self._interval(now - self._busy_at)
             remaining = interval if deadline is None else min(interval, deadline - now)
             self._broker.wait(seen[0], remaining)
             self._tidy()
+
+    def _interval(self, idle_s: float) -> float:
+        """Seconds between two looks."""
+        if idle_s < BRISK_FOR_S:
+            return min(BRISK_INTERVAL_S, self.polling_interval)
+        return self.polling_interval if idle_s < QUIET_AFTER_S else QUIET_INTERVAL_S
 
     def _tidy(self) -> None:
         now = time.monotonic()
