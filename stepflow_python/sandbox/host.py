@@ -23,7 +23,8 @@ class SandboxConfig:
     """What the sandbox is told.
 
     `folder` is its own, `environments` where the tools' environments lie, `search_path` the PATH to find programs on,
-    `uid` the user that a root worker's boxes run as, `cgroup` a group to use in place of the process's own.
+    `uid` the user that a root worker's boxes run as, `cgroup` a group to use in place of the process's own; without
+    `measured`, results keep memory and CPU time to themselves.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class SandboxConfig:
     uid: int
     cgroup: str
     search_path: str | None
+    measured: bool = True
 
 
 class Host:

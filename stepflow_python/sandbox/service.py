@@ -32,9 +32,12 @@ class HostSandbox:
         async with prepared_box(self._host, report, run) as box:
             running = self._running[run.execution_id] = Running(run, box)
             try:
-                return await run_in(running, self._host.spawner, cancel)
+                outcome = await run_in(running, self._host.spawner, cancel)
             finally:
                 del self._running[run.execution_id]
+        if self._host.config.measured:
+            return outcome
+        return outcome.model_copy(update={"cpu_time_ms": None, "memory_usage_kb": None})
 
     def status(self, execution_id: str) -> SecurityStatus:
         """What is known of a run while it lasts."""
