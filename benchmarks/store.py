@@ -114,7 +114,7 @@ async def page_ms(rows: int, *, turns: int) -> tuple[float, float]:
             )
             cursor = _cursor_after(middle)
             ours = [await _page_by_cursor(store, cursor) for _ in range(turns)]
-        theirs = await _pages_by_offset(url, rows // 2, turns=turns)
+        theirs = _pages_by_offset(url, rows // 2, turns=turns)
         return statistics.median(ours), statistics.median(theirs)
 
 
@@ -124,7 +124,7 @@ async def _page_by_cursor(store: Store, cursor: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def _pages_by_offset(url: str, offset: int, *, turns: int) -> list[float]:
+def _pages_by_offset(url: str, offset: int, *, turns: int) -> list[float]:
     engine = reading_engine(place_of(url))
     columns = [column for column in executions.c if column.name != "request"]
     order = executions.c.queued_at.desc(), executions.c.id.desc()
@@ -132,10 +132,10 @@ async def _pages_by_offset(url: str, offset: int, *, turns: int) -> list[float]:
     times = []
     for _ in range(turns):
         began = time.perf_counter()
-        async with engine.connect() as connection:
-            (await connection.execute(statement)).all()
+        with engine.connect() as connection:
+            connection.execute(statement).all()
         times.append((time.perf_counter() - began) * 1000)
-    await engine.dispose()
+    engine.dispose()
     return times
 
 

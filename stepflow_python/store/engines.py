@@ -3,7 +3,6 @@
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import NoSuchModuleError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stepflow_python.errors import DatabaseError
@@ -18,7 +17,7 @@ def writing_engine(place: Place) -> Engine:
     """An engine for the recorder and for migrations: each transaction takes the write lock at its start."""
     try:
         engine = create_engine(
-            place.writing,
+            place.url,
             # A statement's values may be secrets: they stay out of error messages.
             hide_parameters=True,
             pool_size=1,
@@ -33,11 +32,11 @@ def writing_engine(place: Place) -> Engine:
     return engine
 
 
-def reading_engine(place: Place) -> AsyncEngine:
-    """An engine for reads, for one event loop."""
+def reading_engine(place: Place) -> Engine:
+    """An engine for reads, from `READERS` threads at a time."""
     try:
-        engine = create_async_engine(
-            place.reading,
+        engine = create_engine(
+            place.url,
             hide_parameters=True,
             pool_size=READERS,
             pool_pre_ping=place.file is None,
@@ -46,8 +45,8 @@ def reading_engine(place: Place) -> AsyncEngine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise _no_driver(place) from error
     if place.file is not None:
-        event.listen(engine.sync_engine, "connect", _prepare_reader)
-        event.listen(engine.sync_engine, "begin", _begin)
+        event.listen(engine, "connect", _prepare_reader)
+        event.listen(engine, "begin", _begin)
     return engine
 
 

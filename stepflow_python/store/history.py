@@ -5,11 +5,11 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, Engine
 
 from stepflow_python.errors import ParseError
 from stepflow_python.model.history import (
@@ -23,6 +23,7 @@ from stepflow_python.model.history import (
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.values import Instant
 from stepflow_python.store import reads
+from stepflow_python.store.engines import READERS
 from stepflow_python.store.failures import translated
 from stepflow_python.store.reads import Key
 from stepflow_python.store.urls import Place
@@ -34,12 +35,15 @@ _key: TypeAdapter[tuple[Instant, str]] = TypeAdapter(tuple[Instant, str])
 
 
 class SqlHistory:
-    """Implements `ports.History`, for the event loop that first asks. Each question sees one state of the record."""
+    """Implements `ports.History`, for any event loop. Each question sees one state of the record.
 
-    def __init__(self, engine: AsyncEngine, place: Place) -> None:
+    A question is one trip to a thread, however many statements it takes.
+    """
+
+    def __init__(self, engine: Engine, place: Place) -> None:
         self._engine = engine
         self._place = place
-        self._reads: set[asyncio.Future[Any]] = set()
+        self._threads = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
 
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
@@ -70,28 +74,17 @@ class SqlHistory:
         """Whether a running execution was asked to stop."""
         return await self._read(reads.read_cancel_requested, execution_id)
 
-    async def close(self) -> None:
-        """Let the reads end that nobody waits for any more, then close all connections."""
-        if self._reads:
-            await asyncio.wait(self._reads)
-        await self._engine.dispose()
+    def close(self) -> None:
+        """Let the reads end that are under way, then close all connections."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
 
     async def _read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        # A read that is cancelled half-way now and then leaves its connection open; so only its caller is.
-        read = asyncio.ensure_future(self._ask(lambda connection: question(connection, *args, **kwargs)))
-        self._reads.add(read)
-        read.add_done_callback(self._forget)
-        return await asyncio.shield(read)
+        def ask() -> T:
+            with translated(self._place), self._engine.connect() as connection:
+                return question(connection, *args, **kwargs)
 
-    def _forget(self, read: "asyncio.Future[Any]") -> None:
-        self._reads.discard(read)
-        if not read.cancelled():
-            read.exception()  # asked for, or the loop would complain of one that nobody waits for any more
-
-    async def _ask(self, question: Callable[[Connection], T]) -> T:
-        with translated(self._place):
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(question)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
 
 
 def _cursor_after(item: ExecutionSummary) -> str:

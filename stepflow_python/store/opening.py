@@ -48,7 +48,7 @@ async def open_store(url: str, *, worker_id: str | None = None, lease_s: float =
     finally:
         await asyncio.to_thread(recorder.close)
         await asyncio.to_thread(writing.dispose)
-        await history.close()
+        await asyncio.to_thread(history.close)
 
 
 def _bring_up_to_date(url: str, place: Place) -> None:

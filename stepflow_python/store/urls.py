@@ -12,28 +12,26 @@ from stepflow_python.errors import DatabaseError
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
 
-# psycopg has one driver for both ways of calling; SQLite needs two.
-DRIVERS = {SQLITE: (SQLITE, "sqlite+aiosqlite"), POSTGRESQL: ("postgresql+psycopg", "postgresql+psycopg")}
+DRIVERS = {SQLITE: SQLITE, POSTGRESQL: "postgresql+psycopg"}
 FORMS = "sqlite:////folder/stepflow.db or postgresql://user:password@host:5432/database"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A database that was named: `writing` and `reading` are its URLs for the recorder and for reads."""
+    """A database that was named; its URL names the driver."""
 
-    writing: URL
-    reading: URL
+    url: URL
 
     @property
     def file(self) -> Path | None:
         """The file of an SQLite database."""
-        if self.writing.get_backend_name() != SQLITE:
+        if self.url.get_backend_name() != SQLITE:
             return None
-        return Path(str(self.writing.database)).absolute()
+        return Path(str(self.url.database)).absolute()
 
     @override
     def __str__(self) -> str:
-        return str(self.file or self.writing.render_as_string(hide_password=True))
+        return str(self.file or self.url.render_as_string(hide_password=True))
 
 
 def place_of(url: str) -> Place:
@@ -52,5 +50,4 @@ def place_of(url: str) -> Place:
         raise DatabaseError(f"DATABASE_URL names {backend!r}, which is not supported; use {FORMS}")
     if backend == SQLITE and (not parsed.database or ":memory:" in parsed.database or "uri" in parsed.query):
         raise DatabaseError(f"DATABASE_URL must name a file that processes can share; use {FORMS}")
-    writing, reading = DRIVERS[backend]
-    return Place(writing=parsed.set(drivername=writing), reading=parsed.set(drivername=reading))
+    return Place(url=parsed.set(drivername=DRIVERS[backend]))

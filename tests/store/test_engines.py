@@ -1,7 +1,5 @@
 """How each database is spoken to."""
 
-import asyncio
-
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -29,17 +27,10 @@ def test_a_writer_of_sqlite(sqlite_url: str) -> None:
 
 def test_a_reader_of_sqlite_cannot_write(sqlite_url: str) -> None:
     """A read that would change something is refused by the database."""
-
-    async def write() -> None:
-        engine = reading_engine(place_of(sqlite_url))
-        try:
-            async with engine.connect() as connection:
-                await connection.execute(text("DELETE FROM executions"))
-        finally:
-            await engine.dispose()
-
-    with pytest.raises(OperationalError, match="readonly"):
-        asyncio.run(write())
+    engine = reading_engine(place_of(sqlite_url))
+    with pytest.raises(OperationalError, match="readonly"), engine.connect() as connection:
+        connection.execute(text("DELETE FROM executions"))
+    engine.dispose()
 
 
 def test_values_stay_out_of_error_messages(url: str) -> None:
