@@ -16,7 +16,7 @@ from stepflow_python.model.result import ExecutionResult
 
 FIRST_POLL_S = 0.001
 LONGEST_POLL_S = 0.1
-POLL_SHARE = 0.08
+POLL_SHARE = 0.05
 """Of the time that was waited so far: that much later than it came, a result is seen at the most."""
 
 

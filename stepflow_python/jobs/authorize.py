@@ -20,6 +20,10 @@ from stepflow_python.policy.check import check_source
 from stepflow_python.ports import EnvironmentSpec
 
 
+QUICK_SIZE = 8192
+"""Characters of source: some 5 ms of checking."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What the operator allows; times in s, memory in MiB. `defaults` hold for a request that asks for none."""
@@ -47,8 +51,7 @@ async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
     _check_extensions(request, rules)
     security = rules.settings_for(request.security_level)
     if rules.parsing:
-        # A large source takes seconds, and other runs' deadlines are kept by this loop.
-        _check_policy(await asyncio.to_thread(check_source, module.source_code, security), request.security_level)
+        _check_policy(await _verdict(module.source_code, security), request.security_level)
     return Plan(
         module=module,
         function=_checked_function(request, module, rules),
@@ -56,6 +59,13 @@ async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
         security=security,
         environment=_environment(request, module),
     )
+
+
+async def _verdict(code: str, security: SecuritySettings) -> Verdict:
+    """Small sources are checked at once; a large one takes seconds, and other runs' deadlines are kept by this loop."""
+    if len(code) <= QUICK_SIZE:
+        return check_source(code, security)
+    return await asyncio.to_thread(check_source, code, security)
 
 
 def _check_level(request: ExecutionRequest, rules: Rules) -> None:
