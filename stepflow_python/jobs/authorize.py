@@ -19,7 +19,6 @@ from stepflow_python.parsing.arguments import check_arguments, find_function
 from stepflow_python.policy.check import check_source
 from stepflow_python.ports import EnvironmentSpec
 
-
 QUICK_SIZE = 8192
 """Characters of source: some 5 ms of checking."""
 
