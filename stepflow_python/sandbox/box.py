@@ -32,7 +32,8 @@ DRAIN_BYTES = 4 * MIB
 class Box:
     """A prepared place to run in.
 
-    `head` is the argv up to the interpreter, `guest` and `output_folder` are paths as the run sees them.
+    `head` is the argv up to the interpreter; `guest`, `output_folder` and `prefix`, the environment's, are paths as the
+    run sees them.
     """
 
     tier: IsolationTier
@@ -42,6 +43,7 @@ class Box:
     group: RunGroup | None
     enforcement: MemoryEnforcement
     output_folder: str
+    prefix: Path
     cwd: str = "/"
 
     def argv(self, request_fd: int, reply_fd: int) -> list[str]:
@@ -204,6 +206,7 @@ def _request(run: SandboxRun, box: Box) -> Iterator[int]:
 
     marshal goes in this direction only, from us to the guest: the guest's words are never anything but JSON.
     """
+    site_packages = run.environment.site_packages.relative_to(run.environment.path)
     payload = marshal.dumps(
         {
             "source": run.source,
@@ -215,8 +218,8 @@ def _request(run: SandboxRun, box: Box) -> Iterator[int]:
             "stdin": run.stdin,
             "files": run.files,
             "env": run.env,
-            "site_packages": str(run.environment.site_packages),
-            "prefix": str(run.environment.path),
+            "site_packages": str(box.prefix / site_packages),
+            "prefix": str(box.prefix),
             "output_folder": box.output_folder,
             "limits": _guest_limits(run.limits, box),
         },

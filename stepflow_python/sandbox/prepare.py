@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepflow_python.errors import InternalError
+from stepflow_python.model.environment import Environment
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.ports import IsolationReport, SandboxRun
 from stepflow_python.sandbox.box import Box
@@ -32,7 +33,7 @@ async def prepared_box(host: Host, report: IsolationReport, run: SandboxRun) -> 
             yield await _namespaces_box(host, report, place)
         else:
             with _work_folder(host) as work:
-                yield _process_box(host, report, place, work=work)
+                yield await _process_box(host, report, place, work=work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,20 +82,31 @@ async def _namespaces_box(host: Host, report: IsolationReport, place: _Place) ->
         group=place.group,
         enforcement=report.memory,
         output_folder=f"{WORK}/output",
+        prefix=environment.path,
     )
 
 
-def _process_box(host: Host, report: IsolationReport, place: _Place, *, work: Path) -> Box:
+async def _process_box(host: Host, report: IsolationReport, place: _Place, *, work: Path) -> Box:
+    environment = place.run.environment
+    guest, base_prefix, path = await host.show(place.guest, environment.base_prefix, environment.path)
     return Box(
         tier=report.tier,
         head=host.unprivileged([]),
-        interpreter=place.run.environment.interpreter,
-        guest=str(place.guest),
+        interpreter=_shown_interpreter(environment, base_prefix),
+        guest=str(guest),
         group=place.group,
         enforcement=report.memory,
         output_folder=str(work / "output"),
         cwd=str(work),
+        prefix=path,
     )
+
+
+def _shown_interpreter(environment: Environment, base_prefix: Path) -> Path:
+    """The environment's own, or where its link leads if the installation lies elsewhere for a run."""
+    if base_prefix == environment.base_prefix:
+        return environment.interpreter
+    return base_prefix / environment.interpreter.resolve().relative_to(environment.base_prefix.resolve())
 
 
 @contextmanager
