@@ -6,6 +6,7 @@ not known here is an error at start that names the nearest right one.
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +27,12 @@ def _comma_list(value: Any) -> Any:  # noqa: ANN401 - a validator receives whate
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _requirement_list(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatever it is given
+    """A comma also parts the bounds of `name>=1,<2` and the extras of `name[a,b]`: those do not end a requirement."""
+    parts = re.split(r",(?=\s*(?:[A-Za-z0-9]|$))(?![^\[]*\])", value) if isinstance(value, str) else value
+    return tuple(part.strip() for part in parts if part.strip()) if isinstance(value, str) else value
+
+
 def _path_list(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatever it is given
     return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
@@ -34,6 +41,7 @@ def _upper(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatever i
     return value.upper() if isinstance(value, str) else value
 
 
+RequirementList = Annotated[tuple[str, ...], BeforeValidator(_requirement_list)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 PathList = Annotated[tuple[Path, ...], BeforeValidator(_path_list)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
@@ -81,7 +89,7 @@ class Settings(Value):
     script_root: PathList = _setting((), "Folders from which a job's `script_path` may be read; empty: none")
     interpreter_path: Path | None = _setting(None, "Python that tools run on (default: by version)")
     version: str | None = _setting(None, "Python version of a tool that asks for none, such as 3.12")
-    base_packages: CommaList = _setting((), "Requirements in every environment")
+    base_packages: RequirementList = _setting((), "Requirements in every environment")
     virtual_env_path: Path | None = _setting(None, "Folder of environments (default: below HOME)")
     auto_cleanup: bool = _setting(True, "Remove the least recently used environments over the maximum")
     max_environments: int = _setting(100, "Environments kept", ge=1)

@@ -114,12 +114,19 @@ def sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxCon
     return SandboxConfig(
         folder=settings.home / "sandbox",
         environments=settings.environments_path,
-        min_isolation=settings.min_isolation if settings.enable_sandboxing else IsolationTier.PROCESS,
+        min_isolation=_min_isolation(settings),
         enabled=settings.enable_sandboxing,
         uid=settings.sandbox_uid,
         cgroup=settings.cgroup,
         search_path=environ.get("PATH"),
+        measured=settings.enable_resource_monitoring,
     )
+
+
+def _min_isolation(settings: Settings) -> IsolationTier:
+    """Who switches the sandbox off means it, unless they also say in so many words how well runs must be isolated."""
+    asked = settings.enable_sandboxing or "min_isolation" in settings.model_fields_set
+    return settings.min_isolation if asked else IsolationTier.PROCESS
 
 
 def cache_options(settings: Settings) -> CacheOptions:
