@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from stepflow_python.cli.history import summaries
-from stepflow_python.cli.render import line, note
+from stepflow_python.cli.render import line
 from stepflow_python.cli.session import Session, open_session
 from stepflow_python.client.client import Client, open_client
 from stepflow_python.errors import InternalError
@@ -100,7 +100,7 @@ def _worker(session: Session, *, started: bool) -> Iterator[None]:
         ready = worker.first_line(timeout_s=60)
         if ready is None:
             raise InternalError(f"the worker did not start: {worker.complaint()}")
-        note(ready)
+        line(ready)
         yield
 
 
