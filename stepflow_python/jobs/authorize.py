@@ -86,7 +86,7 @@ def _check_policy(verdict: Verdict, level: SecurityLevel) -> None:
     if verdict.allowed:
         return
     first = verdict.violations[0]
-    listed = "; ".join(found.message for found in verdict.violations)
+    listed = "; ".join(f"line {found.line}, column {found.column}: {found.message}" for found in verdict.violations)
     raise SecurityViolationError(f"not allowed at level {level}: {listed}", line=first.line, column=first.column)
 
 

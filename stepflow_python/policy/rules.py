@@ -27,7 +27,7 @@ class Finding:
         return Violation(
             rule=self.rule,
             subject=self.subject,
-            message=f"line {line}, column {column}: {_MESSAGES[self.rule].format(self.subject)}",
+            message=_MESSAGES[self.rule].format(self.subject),
             line=line,
             column=column,
         )
