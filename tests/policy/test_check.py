@@ -87,8 +87,7 @@ def test_messages_name_place_and_remedy() -> None:
     """A violation says where, what, and what to do."""
     (violation,) = check_source("\nimport subprocess", STRICT).violations
     assert violation.message == (
-        "import of subprocess is blocked; use another module, "
-        "or ask for a security level that allows it"
+        "import of subprocess is blocked; use another module, or ask for a security level that allows it"
     )
 
 
