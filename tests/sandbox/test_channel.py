@@ -13,18 +13,22 @@ LIMITS = Limits(result_bytes=10_000, output_files=3, output_files_bytes=1000)
 
 
 def frame(kind: bytes, body: bytes = b"") -> bytes:
+    """One frame, as the guest sends it."""
     return kind + len(body).to_bytes(8, "big") + body
 
 
 def report(value: object) -> bytes:
+    """A report of success."""
     return frame(b"R", json.dumps({"ok": True, "value": value}).encode())
 
 
 def output(name: str, content: bytes) -> bytes:
+    """One output file."""
     return frame(b"F", len(name.encode()).to_bytes(4, "big") + name.encode() + content)
 
 
 def read(data: bytes) -> AnswerReader:
+    """A reader that was fed all of it."""
     reader = AnswerReader(LIMITS)
     reader.feed(data)
     return reader

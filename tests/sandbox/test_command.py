@@ -13,6 +13,7 @@ VIEW = View(
 
 
 def pairs(argv: list[str], option: str) -> list[tuple[str, str]]:
+    """The two values of each use of an option."""
     return [(argv[at + 1], argv[at + 2]) for at, word in enumerate(argv) if word == option]
 
 

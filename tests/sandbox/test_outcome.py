@@ -15,6 +15,7 @@ FINE = Answer(began=True, complete=True, report=Report(ok=True, value=42), statu
 
 
 def judge(answer: Answer = FINE, *, stopped: Status | None = None, out_of_memory: bool = False) -> SandboxOutcome:
+    """The outcome of a run with this answer."""
     return outcome_of(
         Seen(
             answer=answer,
