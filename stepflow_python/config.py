@@ -93,6 +93,9 @@ class Settings(Value):
     virtual_env_path: Path | None = _setting(None, "Folder of environments (default: below HOME)")
     auto_cleanup: bool = _setting(True, "Remove the least recently used environments over the maximum")
     max_environments: int = _setting(100, "Environments kept", ge=1)
+    max_environments_bytes: int = _setting(
+        0, "Disk that environments may take together; 0: no limit", unit="bytes", ge=0
+    )
     database_url: str = _setting("", "SQLAlchemy URL of the record (default: SQLite below HOME)", secret=True)
     broker_url: str = _setting(EMBEDDED, "Celery broker URL; `embedded` is SQLite below HOME", secret=True)
     result_backend: str = _setting("", "Celery result backend URL, for `.get()` and chords; empty: none", secret=True)

@@ -5,6 +5,7 @@ The first five are the public interfaces of the product; the others are the seam
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -116,9 +117,13 @@ def silent(_message: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
-    """What an environment must hold: `python` is a version such as `3.12`, a specifier such as `>=3.9`, or none."""
+    """What an environment must hold: `python` is a version such as `3.12`, a specifier such as `>=3.9`, or none.
+
+    With a `lock` (lines `name==version --hash=...`) it holds exactly that, and nothing is resolved.
+    """
 
     requirements: tuple[str, ...] = ()
+    lock: tuple[str, ...] = ()
     python: str | None = None
     pip: PipConfig = field(default_factory=PipConfig)
 
@@ -126,13 +131,16 @@ class EnvironmentSpec:
 class Environments(Protocol):
     """Finds or builds environments."""
 
-    async def ensure(self, spec: EnvironmentSpec, *, progress: Progress = silent) -> Environment:
-        """The environment of this content, built if it is not there.
+    async def ensure(self, spec: EnvironmentSpec, *, progress: Progress = silent, refresh: bool = False) -> Environment:
+        """The environment of this content, built if it is not there; `refresh`: resolved anew.
 
         Raises:
             DependencyError: a requirement is malformed, unknown or impossible.
             PythonEnvironmentError: no such interpreter, or it could not be built.
         """
+
+    def lease(self, environment: Environment) -> AbstractAsyncContextManager[bool]:
+        """Use an environment: nobody removes it meanwhile. False if somebody just has."""
 
     async def get(self, environment_id: EnvironmentId) -> Environment:
         """A finished environment by its id; `PythonEnvironmentError` names the ones there are."""
@@ -141,7 +149,7 @@ class Environments(Protocol):
         """All finished environments."""
 
     async def remove(self, environment_id: EnvironmentId) -> None:
-        """Remove one."""
+        """Remove one that is not in use."""
 
 
 # --- sandbox ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from functools import partial
 from stepflow_python.config import Settings
 from stepflow_python.environments.cache import CacheOptions, EnvironmentCache
 from stepflow_python.environments.service import VirtualEnvironments
+from stepflow_python.environments.surplus import Limits as EnvironmentLimits
 from stepflow_python.jobs.authorize import Rules
 from stepflow_python.jobs.execution import Executions
 from stepflow_python.jobs.job import JobRunner
@@ -23,7 +24,6 @@ from stepflow_python.parsing.parser import AstParser
 from stepflow_python.policy.check import PolicySecurity
 from stepflow_python.policy.levels import settings_for
 from stepflow_python.ports import (
-    Environments,
     History,
     Ledger,
     PythonEnvironment,
@@ -48,7 +48,7 @@ class Runtime:
     environment: PythonEnvironment
     executor: Executions
     monitoring: PythonMonitoring
-    environments: Environments
+    environments: EnvironmentCache
     sandbox: Sandbox
     ledger: Ledger
     history: History
@@ -102,6 +102,7 @@ async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> Asy
             )
         finally:
             await sandbox.close()
+            await cache.settle()
 
 
 def _wrapped(floor: Floor, monitoring: PythonMonitoring) -> JobRunner:
@@ -135,7 +136,13 @@ def cache_options(settings: Settings) -> CacheOptions:
         base_packages=settings.base_packages,
         default_python=settings.version,
         interpreter_path=settings.interpreter_path,
+        limits=environment_limits(settings) if settings.auto_cleanup else EnvironmentLimits(),
     )
+
+
+def environment_limits(settings: Settings) -> EnvironmentLimits:
+    """How many environments stay, by the settings."""
+    return EnvironmentLimits(environments=settings.max_environments, bytes=settings.max_environments_bytes or None)
 
 
 def _sources(settings: Settings, history: History) -> Sources:

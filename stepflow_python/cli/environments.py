@@ -6,14 +6,13 @@ from typing import TypeVar
 
 import click
 
-from stepflow_python.bootstrap.runtime import Runtime, open_runtime
+from stepflow_python.bootstrap.runtime import Runtime, environment_limits, open_runtime
+from stepflow_python.cli.columns import Column
 from stepflow_python.cli.progress import watched
-from stepflow_python.cli.render import Column, as_json, emit_json, line, note, table
+from stepflow_python.cli.render import as_json, emit_json, line, note, table
 from stepflow_python.cli.session import open_session
-from stepflow_python.errors import PythonEnvironmentError
+from stepflow_python.environments.surplus import Limits
 from stepflow_python.model.environment import Environment, EnvironmentId
-from stepflow_python.model.history import HistoryFilter
-from stepflow_python.model.result import Status
 from stepflow_python.ports import EnvironmentSpec
 
 T = TypeVar("T")
@@ -42,12 +41,13 @@ def list_(*, json_: bool) -> None:
 @env.command("create")
 @click.option("--with", "requirements", multiple=True, metavar="REQ", help="A requirement, such as 'requests>=2'.")
 @click.option("--python", metavar="V", help="Python version, such as 3.12.")
+@click.option("--refresh", is_flag=True, help="Resolve anew, whatever was resolved before.")
 @json_option
-def create(*, requirements: tuple[str, ...], python: str | None, json_: bool) -> None:
+def create(*, requirements: tuple[str, ...], python: str | None, refresh: bool, json_: bool) -> None:
     """Make the environment of some requirements, or find it; prints its id."""
     spec = EnvironmentSpec(requirements=requirements, python=python)
     with watched() as progress:
-        environment = _asked(lambda runtime: runtime.environments.ensure(spec, progress=progress))
+        environment = _asked(lambda runtime: runtime.environments.ensure(spec, progress=progress, refresh=refresh))
     if json_:
         emit_json(as_json(environment))
     else:
@@ -81,36 +81,15 @@ def remove(*, environment_id: str, json_: bool) -> None:
 
 @env.command("gc")
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="How many stay (default: MAX_ENVIRONMENTS).")
-@click.option("--force", is_flag=True, help="Even while something runs, which may lose its environment.")
+@click.option("--bytes", "bytes_", type=click.IntRange(0), metavar="N", help="How much disk they may take together.")
 @json_option
-def gc(*, keep: int | None, force: bool, json_: bool) -> None:
-    """Remove the oldest environments over the number that is kept."""
-    removed = _asked(lambda runtime: collect(runtime, keep=keep, force=force))
-    _tell_removed(list(removed), json_=json_)
-
-
-async def collect(runtime: Runtime, *, keep: int | None, force: bool) -> tuple[EnvironmentId, ...]:
-    """Remove the environments that were built first, but for the last `keep`; those that are removed.
-
-    Raises:
-        PythonEnvironmentError: something runs, and it might be in one of them.
-    """
-    wanted = runtime.settings.max_environments if keep is None else keep
-    newest_first = sorted(await runtime.environments.list(), key=_built_at, reverse=True)
-    surplus = newest_first[wanted:]
-    if surplus and not force:
-        running = await runtime.history.page(HistoryFilter(status=Status.RUNNING), limit=1)
-        if running.items:
-            first = running.items[0].execution_id
-            raise PythonEnvironmentError(f"execution {first} is running; try again when it has ended, or with --force")
-    for environment in surplus:
-        await runtime.environments.remove(environment.id)
-    return tuple(environment.id for environment in surplus)
-
-
-def _built_at(environment: Environment) -> float:
-    # Nothing in an environment changes after it is finished.
-    return environment.path.stat().st_mtime
+def gc(*, keep: int | None, bytes_: int | None, json_: bool) -> None:
+    """Remove the least recently used environments over the number that is kept, but for those in use."""
+    limits = environment_limits(open_session().settings)
+    wanted = Limits(
+        environments=limits.environments if keep is None else keep, bytes=limits.bytes if bytes_ is None else bytes_
+    )
+    _tell_removed(list(_asked(lambda runtime: runtime.environments.collect(wanted))), json_=json_)
 
 
 def _asked(question: Callable[[Runtime], Awaitable[T]]) -> T:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepflow_python.environments import folder
+from stepflow_python.environments.bytecode import BytecodeStore
 from stepflow_python.environments.installer import Installer, name_and_version
 from stepflow_python.environments.interpreters import Interpreter
 from stepflow_python.environments.threads import in_thread
 from stepflow_python.errors import PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, InstalledPackage
 from stepflow_python.ports import Progress
-from stepflow_python.process.run import run_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +26,12 @@ class Plan:
     interpreter: Interpreter
     lock: tuple[str, ...]
     installer: Installer
+    bytecode: BytecodeStore
     app_data: Path
-    timeout_s: float
 
 
 async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
-    """Clear the place, create, install, compile, seal.
+    """Clear the place, create, install, seal; bytecode only as far as it was made before.
 
     Raises:
         PythonEnvironmentError: the interpreter cannot make virtualenvs.
@@ -44,11 +44,10 @@ async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
         progress(f"creating {plan.id}")
         site_packages = await in_thread(_create, plan)
         python = plan.path / "bin" / "python"
+        packages = _packages(plan.lock)
         if plan.lock:
-            progress(f"installing {len(plan.lock)} packages")
+            progress(f"installing {', '.join(f'{one.name} {one.version}' for one in packages)}")
             await plan.installer.install(plan.lock, python, hold=hold)
-            progress("compiling")
-            await _compile(plan, site_packages, hold)
         environment = Environment(
             id=plan.id,
             python_version=plan.interpreter.version,
@@ -56,11 +55,11 @@ async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
             interpreter=python,
             base_prefix=plan.interpreter.base_prefix,
             site_packages=site_packages,
-            packages=_packages(plan.lock),
+            packages=packages,
             lock="\n".join(plan.lock),
         )
         progress("sealing")
-        await in_thread(folder.seal, environment, plan.key)
+        await in_thread(_finish, plan, environment)
         return environment
 
 
@@ -94,14 +93,9 @@ def _create(plan: Plan) -> Path:
     return site_packages
 
 
-async def _compile(plan: Plan, site_packages: Path, hold: int) -> None:
-    """Compile all modules to bytecode, without running any.
-
-    The base interpreter does it, without `site`: a virtualenv's own python would run what the packages put into
-    `.pth` files, here in the worker. A file that is not valid for this Python stays as it is.
-    """
-    argv = [str(plan.interpreter.executable), "-I", "-S", "-m", "compileall", "-q", "-j", "0", str(site_packages)]
-    await run_command(argv, env={}, timeout_s=plan.timeout_s, pass_fds=(hold,))
+def _finish(plan: Plan, environment: Environment) -> None:
+    compiled = plan.bytecode.link(environment)
+    folder.seal(environment, plan.key, compiled=compiled)
 
 
 def _packages(lock: tuple[str, ...]) -> tuple[InstalledPackage, ...]:

@@ -1,9 +1,10 @@
 """Finds an environment by its content, or builds it."""
 
+import contextlib
 import functools
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,21 +12,27 @@ import uv
 
 from stepflow_python.environments import folder
 from stepflow_python.environments.build import Plan, build
+from stepflow_python.environments.bytecode import BytecodeStore
+from stepflow_python.environments.care import Care
 from stepflow_python.environments.content import environment_id, is_environment_id, key_text
 from stepflow_python.environments.exclusive import exclusive
 from stepflow_python.environments.failures import translated
-from stepflow_python.environments.installer import Installer
+from stepflow_python.environments.installer import Installer, name_and_version
 from stepflow_python.environments.installer_env import installer_environment, package_sources
 from stepflow_python.environments.interpreters import Interpreter, Interpreters
+from stepflow_python.environments.leases import Leases
+from stepflow_python.environments.places import Places
+from stepflow_python.environments.recall import Recall
+from stepflow_python.environments.removal import Removal
 from stepflow_python.environments.requirements import checked
 from stepflow_python.environments.resolution import Resolution, Resolver
+from stepflow_python.environments.surplus import Limits
 from stepflow_python.environments.threads import in_thread
-from stepflow_python.errors import EnvironmentUnavailableError, PythonEnvironmentError
+from stepflow_python.errors import DependencyError, EnvironmentUnavailableError, PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, PipConfig
 from stepflow_python.ports import EnvironmentSpec, Progress, silent
 
 DAY_S = 86_400.0
-_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,20 +41,16 @@ class CacheOptions:
 
     `base_packages` are in every environment. `interpreter_path` is taken whenever it fits what is asked for, and
     `default_python` is the version for those who ask for none. `pip` serves those who bring no package sources.
+    What is over the `limits` is removed after a build, but for what is in use or was in the last minute.
     """
 
     base_packages: tuple[str, ...] = ()
     default_python: str | None = None
     interpreter_path: Path | None = None
     pip: PipConfig = field(default_factory=PipConfig)
+    limits: Limits = field(default_factory=Limits)
     lock_age_s: float = DAY_S
     build_timeout_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remembered:
-    environment: Environment
-    good_until: float
 
 
 class EnvironmentCache:
@@ -68,24 +71,42 @@ class EnvironmentCache:
         options: CacheOptions | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = path.absolute()
+        self._places = places = Places(root=path.absolute())
         self._environ = dict(environ)
-        self._options = options or CacheOptions()
+        self._options = options = options or CacheOptions()
         self._clock = clock
-        self._scratch = self._path / ".cache"
         self._interpreters = Interpreters(
-            record=self._scratch / "interpreters.json",
+            record=places.scratch / "interpreters.json",
             environ=environ,
-            preferred=self._options.interpreter_path,
-            default=self._options.default_python,
+            preferred=options.interpreter_path,
+            default=options.default_python,
         )
         self._resolver = Resolver(
-            folder=self._scratch / "locks",
-            max_age_s=self._options.lock_age_s,
-            timeout_s=self._options.build_timeout_s,
+            folder=places.scratch / "locks",
+            max_age_s=options.lock_age_s,
+            timeout_s=options.build_timeout_s,
             clock=clock,
         )
-        self._known: dict[EnvironmentSpec, _Remembered] = {}
+        self._recall = Recall(
+            environments=places.root, notes=places.scratch / "found", context=self._context(), clock=clock
+        )
+        self._bytecode = BytecodeStore(folder=places.scratch / "bytecode", timeout_s=options.build_timeout_s)
+        self._leases = Leases(folder=places.scratch / "leases")
+        self._removal = Removal(
+            places=places,
+            leases=self._leases,
+            bytecode=self._bytecode,
+            recall=self._recall,
+            installer=self._installer(PipConfig()),
+            timeout_s=options.build_timeout_s,
+        )
+        self._care = Care(
+            bytecode=self._bytecode,
+            places=places,
+            timeout_s=options.build_timeout_s,
+            check=self._removal.sound,
+            collect=functools.partial(self._removal.collect, options.limits),
+        )
 
     async def ensure(self, spec: EnvironmentSpec, *, progress: Progress = silent, refresh: bool = False) -> Environment:
         """The environment of this content, built if it is not there.
@@ -97,19 +118,19 @@ class EnvironmentCache:
             PythonEnvironmentError: no such interpreter, or it could not be built.
             EnvironmentUnavailableError: it could not be built now: registry, disk, time.
         """
-        if not refresh and (known := self._recall(spec)) is not None:
-            return known
-        requirements = checked((*self._options.base_packages, *spec.requirements))
-        with translated(self._path):
-            interpreter = await self._interpreters.select(spec.python)
-            installer = self._installer(spec.pip)
-            resolution = await self._resolver.resolve(
-                requirements, interpreter, installer, refresh=refresh, progress=progress
-            )
-            plan = self._plan(interpreter, resolution, installer)
-            environment = folder.read(plan.path) or await self._build(plan, progress)
-        self._remember(spec, environment, resolution)
+        installer = self._installer(spec.pip)
+        environment = None if refresh else self._recall.get(spec, installer.env)
+        if environment is None:
+            with translated(self.path):
+                environment = await self._find_or_build(spec, installer, progress, refresh=refresh)
+        self._care.look_after(environment, progress)
         return environment
+
+    @contextlib.asynccontextmanager
+    async def lease(self, environment: Environment) -> AsyncIterator[bool]:
+        """Use an environment: nobody removes it meanwhile. False if somebody just has."""
+        async with self._leases.take(environment.id):
+            yield folder.is_whole(environment)
 
     async def get(self, environment_id: EnvironmentId) -> Environment:
         """A finished environment by its id.
@@ -117,33 +138,60 @@ class EnvironmentCache:
         Raises:
             PythonEnvironmentError: no such environment; the message names those there are.
         """
-        found = folder.read(self._path / environment_id) if is_environment_id(environment_id) else None
+        found = folder.read(self._places.of(environment_id)) if is_environment_id(environment_id) else None
         if found is None:
             raise await self._unknown(environment_id)
         return found
 
+    async def repaired(self, environment_id: EnvironmentId, *, progress: Progress = silent) -> Environment:
+        """The same, each of its files compared; built anew from its lock if one is missing or changed.
+
+        Raises:
+            PythonEnvironmentError: no such environment; or it cannot be built again.
+        """
+        environment = await self.get(environment_id)
+        with translated(self.path):
+            sound = await self._removal.sound(environment)
+        if sound:
+            return environment
+        progress(f"{environment_id} is damaged: building it again")
+        spec = EnvironmentSpec(lock=tuple(environment.lock.splitlines()), python=f"=={environment.python_version}")
+        return await self.ensure(spec, progress=progress)
+
     async def list(self) -> tuple[Environment, ...]:
         """All finished environments, by id."""
-        with translated(self._path):
-            return await in_thread(self._list)
+        with translated(self.path):
+            return await in_thread(self._removal.all)
 
     async def remove(self, environment_id: EnvironmentId) -> None:
         """Remove one, finished or not.
 
         Raises:
-            PythonEnvironmentError: no such environment; the message names those there are.
+            PythonEnvironmentError: it is in use; or there is none, and the message names those there are.
         """
-        path = self._path / environment_id
-        with translated(self._path):
-            if not is_environment_id(environment_id) or not path.is_dir():
+        with translated(self.path):
+            if not is_environment_id(environment_id) or not self._places.of(environment_id).is_dir():
                 raise await self._unknown(environment_id)
-            async with exclusive(self._lock(environment_id), timeout_s=self._options.build_timeout_s):
-                await in_thread(folder.erase, path)
+            if not await self._removal.remove(environment_id):
+                raise PythonEnvironmentError(f"environment {environment_id} is in use; remove it when its runs ended")
+
+    async def collect(self, limits: Limits) -> tuple[EnvironmentId, ...]:
+        """Remove the least recently used ones over the limits, none in use; those that are removed."""
+        with translated(self.path):
+            return await self._removal.collect(limits, spared_s=0)
 
     async def interpreters(self) -> tuple[Interpreter, ...]:
         """The interpreters there are, the default first."""
-        with translated(self._path):
+        with translated(self.path):
             return await self._interpreters.all()
+
+    async def settle(self) -> None:
+        """Wait for what is still done in the background: bytecode, comparing files, removing surplus."""
+        await self._care.settle()
+
+    def last_used(self, environment_id: EnvironmentId) -> float:
+        """When it was last used, in seconds since the epoch."""
+        return self._removal.last_used(environment_id)
 
     def at(self, path: Path) -> "EnvironmentCache":
         """The same in another folder."""
@@ -152,64 +200,86 @@ class EnvironmentCache:
     @property
     def path(self) -> Path:
         """The folder of the environments."""
-        return self._path
+        return self._places.root
 
-    def _recall(self, spec: EnvironmentSpec) -> Environment | None:
-        known = self._known.get(spec)
-        if known is None or self._clock() >= known.good_until or not folder.is_whole(known.environment):
-            return None
-        return known.environment
+    async def _find_or_build(
+        self, spec: EnvironmentSpec, installer: Installer, progress: Progress, *, refresh: bool
+    ) -> Environment:
+        requirements = checked((*self._options.base_packages, *spec.requirements))
+        interpreter = await self._interpreters.select(spec.python)
+        if spec.lock:
+            resolution = Resolution(lines=_locked(spec.lock), good_until=float("inf"))
+        else:
+            resolution = await self._resolver.resolve(
+                requirements, interpreter, installer, refresh=refresh, progress=progress
+            )
+        plan = self._plan(interpreter, resolution, installer)
+        environment = folder.read(plan.path)
+        if environment is None or not await self._removal.folders_sound(environment):
+            environment = await self._build(plan, progress)
+        good_until = min(resolution.good_until, self._clock() + self._options.lock_age_s)
+        self._recall.put(spec, installer.env, environment, good_until)
+        return environment
 
-    def _remember(self, spec: EnvironmentSpec, environment: Environment, resolution: Resolution) -> None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.pop(next(iter(self._known)))
-        self._known[spec] = _Remembered(environment=environment, good_until=resolution.good_until)
+    async def _build(self, plan: Plan, progress: Progress) -> Environment:
+        async with exclusive(self._places.lock_of(plan.id), timeout_s=self._options.build_timeout_s) as hold:
+            # Whoever held the lock before us may just have built it.
+            environment = folder.read(plan.path)
+            if environment is None:
+                async with self._removal.unused(plan.id):
+                    environment = await build(plan, hold=hold, progress=progress)
+        self._care.tidy()
+        return environment
+
+    def _context(self) -> tuple[str, ...]:
+        options = self._options
+        asked = (options.base_packages, options.default_python, options.interpreter_path, options.lock_age_s)
+        return (*map(str, asked), *map(str, sorted(self._search_places().items())), *_tools())
+
+    def _search_places(self) -> dict[str, str]:
+        names = ("PATH", "HOME", "PYENV_ROOT", "XDG_DATA_HOME", "UV_PYTHON_INSTALL_DIR")
+        return {name: self._environ[name] for name in names if name in self._environ}
 
     def _installer(self, pip: PipConfig) -> Installer:
         sources = self._options.pip if pip == PipConfig() else pip
         return Installer(
             program=_installer_program(),
             version=_version("uv"),
-            # A cache of our own: files are shared with it by hard links and made read-only, which must not reach
-            # into the user's other environments, nor their edits into ours.
-            env=installer_environment(self._environ, sources, cache=self._scratch / "uv"),
-            folder=self._scratch,
+            env=installer_environment(self._environ, sources, cache=self._places.downloads),
+            folder=self._places.scratch,
             timeout_s=self._options.build_timeout_s,
         )
 
     def _plan(self, interpreter: Interpreter, resolution: Resolution, installer: Installer) -> Plan:
-        tools = (f"virtualenv {_version('virtualenv')}", f"uv {installer.version}")
         sources = package_sources(installer.env)
-        key = key_text(interpreter, resolution.lines, package_sources=sources, tools=tools)
+        key = key_text(interpreter, resolution.lines, package_sources=sources, tools=_tools())
         name = environment_id(interpreter.tag, key)
         return Plan(
             id=name,
             key=key,
-            path=self._path / name,
+            path=self._places.of(name),
             interpreter=interpreter,
             lock=resolution.lines,
             installer=installer,
-            app_data=self._scratch / "virtualenv",
-            timeout_s=self._options.build_timeout_s,
+            bytecode=self._bytecode,
+            app_data=self._places.scratch / "virtualenv",
         )
-
-    async def _build(self, plan: Plan, progress: Progress) -> Environment:
-        async with exclusive(self._lock(plan.id), timeout_s=self._options.build_timeout_s) as hold:
-            # Whoever held the lock before us may just have built it.
-            return folder.read(plan.path) or await build(plan, hold=hold, progress=progress)
-
-    def _lock(self, environment_id: EnvironmentId) -> Path:
-        return self._scratch / "builds" / f"{environment_id}.lock"
-
-    def _list(self) -> tuple[Environment, ...]:
-        if not self._path.is_dir():
-            return ()
-        paths = sorted(path for path in self._path.iterdir() if is_environment_id(path.name))
-        return tuple(found for path in paths if (found := folder.read(path)) is not None)
 
     async def _unknown(self, environment_id: str) -> PythonEnvironmentError:
         there = ", ".join(environment.id for environment in await self.list()) or "none"
         return PythonEnvironmentError(f"no environment {environment_id[:80]!r}; there are: {there}")
+
+
+def _locked(lock: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines of a lock that came from outside: nothing but versions with hashes."""
+    try:
+        return tuple(sorted(lock, key=name_and_version))
+    except PythonEnvironmentError as error:
+        raise DependencyError(f"the lock is not usable: {error}") from error
+
+
+def _tools() -> tuple[str, ...]:
+    return f"virtualenv {_version('virtualenv')}", f"uv {_version('uv')}"
 
 
 @functools.cache

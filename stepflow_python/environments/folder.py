@@ -3,21 +3,18 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stepflow_python.environments.content import environment_id
 from stepflow_python.environments.files import write_whole
+from stepflow_python.environments.inventory import INVENTORY, keep, protect, protect_one
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.values import Value
 
 MARKER = ".complete"
-
-_WRITE = 0o222
-_READ = 0o444
-_RUN = 0o111
-_OWNER_RUNS = 0o100
 
 
 class _Marker(Value):
@@ -43,17 +40,39 @@ def is_whole(environment: Environment) -> bool:
     return (environment.path / MARKER).exists() and environment.interpreter.exists()
 
 
-def seal(environment: Environment, key: str) -> None:
-    """Make all of it readable by everyone and writable by none, then whole."""
-    for parent, folders, files in os.walk(environment.path):
-        for name in files:
-            _protect(Path(parent) / name)
-        for name in folders:
-            _protect(Path(parent) / name)
+def seal(environment: Environment, key: str, *, compiled: bool) -> None:
+    """Make all of it readable by everyone and writable by none, then whole; `compiled`: its bytecode is complete."""
+    found = protect(environment.path)
+    # One that a package brought would pose as ours.
+    (environment.path / INVENTORY).unlink(missing_ok=True)
+    if compiled:
+        keep(environment.path, found)
     marker = environment.path / MARKER
     write_whole(marker, _Marker(key=key, environment=environment).model_dump_json().encode())
-    _protect(marker)
-    _protect(environment.path)
+    protect_one(marker, 0o600)
+    protect_one(environment.path, 0o755)
+
+
+def seal_compiled(environment: Environment) -> None:
+    """Note that the bytecode of a whole environment is complete now."""
+    with opened(environment.path):
+        keep(environment.path, protect(environment.path))
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[None]:
+    """Let the owner add files to a sealed folder."""
+    path.chmod(0o755)
+    try:
+        yield
+    finally:
+        path.chmod(0o555)
+
+
+def condemn(path: Path) -> None:
+    """Make a whole environment rubbish, which is built anew when it is needed."""
+    with opened(path):
+        (path / MARKER).unlink(missing_ok=True)
 
 
 def erase(path: Path) -> None:
@@ -69,14 +88,3 @@ def erase(path: Path) -> None:
                 folder.chmod(0o700)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
-
-
-def _protect(path: Path) -> None:
-    """Never through a link: `bin/python` links to the machine's own interpreter."""
-    if path.is_symlink():
-        return
-    mode = path.stat().st_mode & 0o7777
-    runs = _RUN if mode & _OWNER_RUNS else 0
-    wanted = (mode | _READ | runs) & ~_WRITE
-    if wanted != mode:
-        path.chmod(wanted)

@@ -68,6 +68,10 @@ class Installer:
         if done.returncode != 0:
             raise installer_error(done, doing=f"installing {len(lock)} packages", folder=self.folder.parent)
 
+    async def forget(self, names: Sequence[str]) -> None:
+        """Remove all versions of some distributions from the cache of downloads; they are fetched when needed again."""
+        await self._run([str(self.program), "cache", "clean", "--quiet", *names], "")
+
     async def _run(self, argv: Sequence[str], text: str, *hold: int) -> Completed:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "uv.toml").touch()

@@ -30,6 +30,6 @@ async def run_job(job: Job, floor: Floor) -> ExecutionResult:
     """
     module = await parse(job, floor.sources)
     plan = await authorize(job, module, floor.rules)
-    environment = await environment_for(job, plan, floor.environments)
-    outcome = await floor.sandbox.run(sandbox_run(job, plan, environment), cancel=job.cancel)
+    async with environment_for(job, plan, floor.environments) as environment:
+        outcome = await floor.sandbox.run(sandbox_run(job, plan, environment), cancel=job.cancel)
     return await floor.ledger.finish(job.ended_with(result_of(job, outcome)))

@@ -1,6 +1,8 @@
 """From a plan to what the sandbox is handed."""
 
+import contextlib
 import json
+from collections.abc import AsyncIterator
 
 from stepflow_python.jobs.job import Job, Plan
 from stepflow_python.model.environment import Environment, EnvironmentId
@@ -22,20 +24,29 @@ CLEAN = {
 }
 
 
-async def environment_for(job: Job, plan: Plan, environments: Environments) -> Environment:
-    """The environment of a plan: the one that the request names, else the one of its requirements.
+@contextlib.asynccontextmanager
+async def environment_for(job: Job, plan: Plan, environments: Environments) -> AsyncIterator[Environment]:
+    """The environment of a plan, in use: the one that the request names, else the one of its requirements.
 
     Raises:
         DependencyError: a requirement is malformed, unknown or impossible.
         PythonEnvironmentError: no such environment or interpreter, or it could not be built.
     """
+    while True:
+        environment = await _find(job, plan, environments)
+        async with environments.lease(environment) as there:
+            # Another process may remove it after it was found and before it is in use; then it is built again.
+            if there:
+                job.found.environment = environment
+                yield environment
+                return
+
+
+async def _find(job: Job, plan: Plan, environments: Environments) -> Environment:
     named = job.request.environment_id
     if named is not None:
-        environment = await environments.get(EnvironmentId(named))
-    else:
-        environment = await environments.ensure(plan.environment, progress=job.progress)
-    job.found.environment = environment
-    return environment
+        return await environments.get(EnvironmentId(named))
+    return await environments.ensure(plan.environment, progress=job.progress)
 
 
 def sandbox_run(job: Job, plan: Plan, environment: Environment) -> SandboxRun:

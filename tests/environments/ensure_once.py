@@ -27,4 +27,13 @@ def progress(message: str) -> None:
 
 cache = EnvironmentCache(Path(folder), environ=os.environ)
 spec = EnvironmentSpec(requirements=tuple(requirements.split(",")))
-print(asyncio.run(cache.ensure(spec, progress=progress)).id)  # noqa: T201 - the test reads it
+
+
+async def main() -> str:
+    """Ensure, and wait for the bytecode."""
+    environment = await cache.ensure(spec, progress=progress)
+    await cache.settle()
+    return environment.id
+
+
+print(asyncio.run(main()))  # noqa: T201 - the test reads it

@@ -18,6 +18,12 @@ MakeWheel = Callable[..., Path]
 ENSURE_ONCE = Path(__file__).parent / "ensure_once.py"
 
 
+async def _settled(cache: EnvironmentCache, *requirements: str) -> Environment:
+    environment = await cache.ensure(EnvironmentSpec(requirements=requirements))
+    await cache.settle()
+    return environment
+
+
 def _run(environment: Environment, code: str) -> str:
     command = [environment.interpreter, "-I", "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -90,7 +96,7 @@ def test_a_package_cannot_pose_as_a_whole_environment(
 def test_it_is_compiled_and_read_only(local_cache: EnvironmentCache, make_wheel: MakeWheel) -> None:
     """Every module has its bytecode, a broken one excepted, and no file of it can be written."""
     make_wheel("apple", files={"apple.py": "", "old.py": "print 'two'\n"})
-    environment = asyncio.run(local_cache.ensure(EnvironmentSpec(requirements=("apple",))))
+    environment = asyncio.run(_settled(local_cache, "apple"))
     compiled = [path.name.partition(".")[0] for path in environment.site_packages.glob("__pycache__/*.pyc")]
     assert compiled == ["apple"]
     for path in [environment.path, *environment.path.rglob("*")]:

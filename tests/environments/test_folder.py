@@ -43,7 +43,7 @@ def _mode(path: Path) -> int:
 
 def test_sealed_is_read_by_all_and_written_by_none(tmp_path: Path, environment: Environment) -> None:
     """Every mode is as a box of another user needs it, and links are not followed."""
-    folder.seal(environment, KEY)
+    folder.seal(environment, KEY, compiled=True)
     path = environment.path
     assert (_mode(path), _mode(path / "bin"), _mode(path / "bin" / "tool")) == (0o555, 0o555, 0o555)
     assert (_mode(path / "module.py"), _mode(path / folder.MARKER)) == (0o444, 0o444)
@@ -55,7 +55,7 @@ def test_sealed_is_read_by_all_and_written_by_none(tmp_path: Path, environment: 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff", b'{"key": "the key"}'])
 def test_a_damaged_marker_is_none(environment: Environment, content: bytes) -> None:
     """Whatever stands in the marker, reading it does not fail."""
-    folder.seal(environment, KEY)
+    folder.seal(environment, KEY, compiled=True)
     environment.path.chmod(0o700)
     marker = environment.path / folder.MARKER
     marker.chmod(0o600)
@@ -65,13 +65,13 @@ def test_a_damaged_marker_is_none(environment: Environment, content: bytes) -> N
 
 def test_a_marker_with_another_key_is_none(environment: Environment) -> None:
     """A package cannot bring a marker of its own: the key must hash to the folder's name."""
-    folder.seal(environment, "another key")
+    folder.seal(environment, "another key", compiled=True)
     assert folder.read(environment.path) is None
 
 
 def test_a_moved_folder_is_none(tmp_path: Path, environment: Environment) -> None:
     """Virtualenvs don't move: their scripts name their place."""
-    folder.seal(environment, KEY)
+    folder.seal(environment, KEY, compiled=True)
     moved = tmp_path / "elsewhere" / environment.id
     moved.parent.mkdir()
     environment.path.chmod(0o700)
@@ -81,7 +81,7 @@ def test_a_moved_folder_is_none(tmp_path: Path, environment: Environment) -> Non
 
 def test_without_its_interpreter_it_is_none(tmp_path: Path, environment: Environment) -> None:
     """An installation that was removed takes its environments with it."""
-    folder.seal(environment, KEY)
+    folder.seal(environment, KEY, compiled=True)
     (tmp_path / "python").unlink()
     assert folder.read(environment.path) is None
     assert not folder.is_whole(environment)
@@ -101,7 +101,7 @@ folder.erase(Path(name))
 
 def test_an_ordinary_user_can_erase_what_is_sealed(tmp_path: Path, environment: Environment) -> None:
     """Root passes by all modes; for others read-only folders must be opened again first."""
-    folder.seal(environment, KEY)
+    folder.seal(environment, KEY, compiled=True)
     uid = os.geteuid() or 65534
     if os.geteuid() == 0:
         for path in (tmp_path, environment.path, *environment.path.rglob("*")):
@@ -112,7 +112,7 @@ def test_an_ordinary_user_can_erase_what_is_sealed(tmp_path: Path, environment: 
 
 def test_a_sealed_folder_can_be_erased(tmp_path: Path, environment: Environment) -> None:
     """What links lead to stays; a folder that is gone is no error."""
-    folder.seal(environment, KEY)
+    folder.seal(environment, KEY, compiled=True)
     for parent, _folders, _files in os.walk(environment.path):
         assert _mode(Path(parent)) == 0o555
     folder.erase(environment.path)
