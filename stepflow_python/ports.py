@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from stepflow_python.model.environment import Environment, EnvironmentConfig, EnvironmentId, PipConfig
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, PythonMetrics
 from stepflow_python.model.limits import Limits
-from stepflow_python.model.module import Dependency, Import, Parameter, PythonFunction, PythonModule
+from stepflow_python.model.module import Dependency, Import, NeededModule, Parameter, PythonFunction, PythonModule
 from stepflow_python.model.request import ExecutionRequest, FunctionRequest, PythonRequest, ScriptRequest
 from stepflow_python.model.result import ExecutionResult, MemoryEnforcement, SandboxOutcome
 from stepflow_python.model.security import IsolationTier, SecuritySettings, SecurityStatus, Verdict
@@ -119,10 +119,11 @@ def silent(_message: str) -> None:
 class EnvironmentSpec:
     """What an environment must hold: `python` is a version such as `3.12`, a specifier such as `>=3.9`, or none.
 
-    With a `lock` (lines `name==version --hash=...`) it holds exactly that, and nothing is resolved.
+    `imports` are modules whose distributions are to be inferred. With a `lock` (lines `name==version --hash=...`) it holds exactly that, and nothing is resolved.
     """
 
     requirements: tuple[str, ...] = ()
+    imports: tuple[NeededModule, ...] = ()
     lock: tuple[str, ...] = ()
     python: str | None = None
     pip: PipConfig = field(default_factory=PipConfig)
@@ -266,6 +267,9 @@ class History(Protocol):
 
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
+
+    async def result(self, execution_id: str) -> ExecutionResult | None:
+        """Its result, once it has ended: less to read than all of it, for who asks again and again."""
 
     async def page(self, query: HistoryFilter, *, limit: int, cursor: str | None = None) -> Page:
         """A page of executions, newest first.

@@ -76,9 +76,11 @@ class Client:
         """
         started = time.monotonic()
         async with asyncio.timeout(timeout_s):
-            while (result := await self.result(execution_id)) is None:
+            result = await self.result(execution_id)
+            while result is None:
                 waited = time.monotonic() - started
                 await asyncio.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S))
+                result = await self._connection.history.result(execution_id)
             return result
 
     async def history(self, query: HistoryFilter | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stepflow_python.errors import (
     ExecutionError,
@@ -11,11 +11,13 @@ from stepflow_python.errors import (
     TimeoutExceededError,
 )
 from stepflow_python.jobs.job import Job, Plan
+from stepflow_python.jobs.recent import LARGEST_SOURCE, Recent
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.module import Parameter, ParameterKind, PythonFunction, PythonModule
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.security import SecurityLevel, SecuritySettings, Verdict
 from stepflow_python.parsing.arguments import check_arguments, find_function
+from stepflow_python.parsing.inference import needed_modules
 from stepflow_python.policy.check import check_source
 from stepflow_python.ports import EnvironmentSpec
 
@@ -33,7 +35,9 @@ class Rules:
     max_level: SecurityLevel
     settings_for: Callable[[SecurityLevel], SecuritySettings]
     parsing: bool
+    infer_dependencies: bool = True
     extensions: frozenset[str] = frozenset()
+    verdicts: Recent[tuple[str, SecurityLevel], Verdict] = field(default_factory=Recent)
 
 
 async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
@@ -50,21 +54,27 @@ async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
     _check_extensions(request, rules)
     security = rules.settings_for(request.security_level)
     if rules.parsing:
-        _check_policy(await _verdict(module.source_code, security), request.security_level)
+        _check_policy(await _verdict(module.source_code, request.security_level, rules), request.security_level)
     return Plan(
         module=module,
         function=_checked_function(request, module, rules),
         limits=_limits(request, rules),
         security=security,
-        environment=_environment(request, module),
+        environment=_environment(request, module, infer=rules.infer_dependencies),
     )
 
 
-async def _verdict(code: str, security: SecuritySettings) -> Verdict:
+async def _verdict(code: str, level: SecurityLevel, rules: Rules) -> Verdict:
     """Small sources are checked at once; a large one takes seconds, and other runs' deadlines are kept by this loop."""
-    if len(code) <= QUICK_SIZE:
-        return check_source(code, security)
-    return await asyncio.to_thread(check_source, code, security)
+    known = rules.verdicts.get((code, level))
+    if known is not None:
+        return known
+    security = rules.settings_for(level)
+    if len(code) > QUICK_SIZE:
+        verdict = await asyncio.to_thread(check_source, code, security)
+    else:
+        verdict = check_source(code, security)
+    return rules.verdicts.keep((code, level), verdict) if len(code) <= LARGEST_SOURCE else verdict
 
 
 def _check_level(request: ExecutionRequest, rules: Rules) -> None:
@@ -119,10 +129,13 @@ def _limits(request: ExecutionRequest, rules: Rules) -> Limits:
     return limits.model_copy(update={"timeout_s": timeout_s, "cpu_s": timeout_s + 1, "memory_mib": memory_mib})
 
 
-def _environment(request: ExecutionRequest, module: PythonModule) -> EnvironmentSpec:
-    """The source's own declaration first, then what the request adds to it."""
+def _environment(request: ExecutionRequest, module: PythonModule, *, infer: bool) -> EnvironmentSpec:
+    """The source's own declaration first, then what the request adds to it; where both are silent, its imports."""
     declared = [line for dependency in module.dependencies for line in dependency.requirements]
+    silent = not module.declared and not request.dependencies
+    needed = needed_modules(module.imports, file_names=request.files) if infer and silent else ()
     return EnvironmentSpec(
+        imports=tuple(one for one in needed if one.module not in request.extensions),
         requirements=tuple(_unique([*declared, *request.dependencies])),
         python=request.python_version or module.requires_python,
     )

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stepflow_python.errors import ExecutionError, SecurityViolationError
 from stepflow_python.jobs.job import Job
+from stepflow_python.jobs.recent import LARGEST_SOURCE, Recent
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.parsing.parser import read_source
@@ -25,6 +26,7 @@ class Sources:
     max_code_size: int
     parsing: bool
     dependency_analysis: bool
+    parsed: Recent[tuple[str, str], PythonModule] = field(default_factory=Recent)
 
 
 async def parse(job: Job, sources: Sources) -> PythonModule:
@@ -36,6 +38,10 @@ async def parse(job: Job, sources: Sources) -> PythonModule:
         DependencyError: its dependency block is malformed.
     """
     name, code = await _source(job.request, sources)
+    known = sources.parsed.get((name, code))
+    if known is not None:
+        job.found.module = known
+        return known
     if len(code) <= sources.max_code_size:
         job.found.module = unparsed(name, code)
     if not sources.parsing:
@@ -44,7 +50,7 @@ async def parse(job: Job, sources: Sources) -> PythonModule:
     if not sources.dependency_analysis:
         module = module.model_copy(update={"dependencies": (), "requires_python": None})
     job.found.module = module
-    return module
+    return sources.parsed.keep((name, code), module) if len(code) <= LARGEST_SOURCE else module
 
 
 def unparsed(name: str, code: str) -> PythonModule:

@@ -21,6 +21,7 @@ from stepflow_python.model.history import (
     PythonMetrics,
 )
 from stepflow_python.model.module import PythonModule
+from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.values import Instant
 from stepflow_python.store import reads
 from stepflow_python.store.engines import READERS
@@ -48,6 +49,10 @@ class SqlHistory:
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
         return await self._read(reads.read_record, execution_id)
+
+    async def result(self, execution_id: str) -> ExecutionResult | None:
+        """Its result, once it has ended."""
+        return await self._read(reads.read_result, execution_id)
 
     async def page(self, query: HistoryFilter, *, limit: int, cursor: str | None = None) -> Page:
         """A page of executions, newest first; see `ports.History`.

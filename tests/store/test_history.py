@@ -136,6 +136,22 @@ def test_unknown_executions_are_none(url: str) -> None:
     assert with_store(url, lambda store: store.history.get("nobody")) is None
 
 
+def test_a_result_is_there_once_it_has_ended(url: str) -> None:
+    """Nothing while it is queued or unknown; then the same as in the whole record."""
+
+    async def scenario(store: Store) -> None:
+        assert await store.history.result("one") is None
+        await store.ledger.enqueue(request("one"))
+        assert await store.history.result("one") is None
+        await store.ledger.request_cancel("one")
+        record = await store.history.get("one")
+        assert record is not None
+        assert record.result is not None
+        assert await store.history.result("one") == record.result
+
+    with_store(url, scenario)
+
+
 def test_cancelled_reads_leave_no_connection_open(url: str) -> None:
     """However often a caller stops waiting half-way, no more files are open than its engine keeps for later."""
 
