@@ -80,6 +80,13 @@ class Import(Value):
     is_stdlib: bool = False
 
 
+class NeededModule(Value):
+    """A top-level module that a source imports, and the 1-based line of its first import."""
+
+    module: str
+    line: int
+
+
 class DependencySource(StrEnum):
     """Where a distribution comes from."""
 
@@ -102,13 +109,18 @@ class Dependency(Value):
 
 
 class PythonModule(Value):
-    """A parsed tool. `source_hash` is the SHA-256 of the UTF-8 source, in hex. `ast` only when asked for."""
+    """A parsed tool.
+
+    `source_hash` is the SHA-256 of the UTF-8 source, in hex. `declared`: it has a script block (PEP 723), so that
+    `dependencies` is all that it needs, though it may be empty. `ast` only when asked for.
+    """
 
     name: str
     functions: tuple[PythonFunction, ...] = ()
     classes: tuple[PythonClass, ...] = ()
     imports: tuple[Import, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    declared: bool = False
     requires_python: str | None = None
     docstring: str | None = None
     source_code: str = Field(default="", repr=False)
