@@ -119,7 +119,8 @@ def silent(_message: str) -> None:
 class EnvironmentSpec:
     """What an environment must hold: `python` is a version such as `3.12`, a specifier such as `>=3.9`, or none.
 
-    `imports` are modules whose distributions are to be inferred. With a `lock` (lines `name==version --hash=...`) it holds exactly that, and nothing is resolved.
+    `imports` are modules whose distributions are to be inferred. With a `lock` (lines `name==version --hash=...`) it
+    holds exactly that, and nothing is resolved.
     """
 
     requirements: tuple[str, ...] = ()

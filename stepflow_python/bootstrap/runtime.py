@@ -174,6 +174,7 @@ def _rules(settings: Settings) -> Rules:
         max_level=settings.max_security_level,
         settings_for=partial(_level_settings, settings),
         parsing=settings.enable_ast_parsing,
+        infer_dependencies=settings.enable_dependency_analysis,
     )
 
 

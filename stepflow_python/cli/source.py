@@ -1,5 +1,6 @@
 """`stepflow parse` and `stepflow check`: facts and a verdict; nothing runs, nothing is recorded."""
 
+import platform
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,17 @@ from stepflow_python.cli.requests import read_tool
 from stepflow_python.cli.session import open_session, trace
 from stepflow_python.config import Settings
 from stepflow_python.errors import PythonError, SecurityViolationError
-from stepflow_python.model.module import Import, Parameter, ParameterKind, PythonFunction, PythonModule
+from stepflow_python.model.module import (
+    Import,
+    InferredDependency,
+    Parameter,
+    ParameterKind,
+    PythonFunction,
+    PythonModule,
+)
 from stepflow_python.model.result import ErrorInfo
 from stepflow_python.model.security import SecurityLevel, Verdict
+from stepflow_python.parsing.inference import inferred_dependencies
 from stepflow_python.parsing.parser import parse_module
 from stepflow_python.policy.check import check_source
 from stepflow_python.policy.levels import settings_for
@@ -78,7 +87,9 @@ def check(*, file: str, level: str, json_: bool) -> None:
 def _parsed(file: str, settings: Settings, *, with_ast: bool) -> PythonModule | ErrorInfo:
     try:
         name, code = read_tool(file, max_code_size=settings.max_code_size)
-        return parse_module(code, name=name, max_code_size=settings.max_code_size, with_ast=with_ast)
+        module = parse_module(code, name=name, max_code_size=settings.max_code_size, with_ast=with_ast)
+        python = settings.version or platform.python_version()
+        return module.model_copy(update={"inferred": inferred_dependencies(module, python=python)})
     except PythonError as error:
         trace()
         return ErrorInfo.of(error)
@@ -110,6 +121,8 @@ def described(module: PythonModule, file: str) -> Iterator[str]:
         yield f"  requires Python {module.requires_python}"
     for dependency in module.dependencies:
         yield f"  requires {', '.join(dependency.requirements) or dependency.name}"
+    for inferred in module.inferred:
+        yield f"  {_inferred_line(inferred)}"
 
 
 def signature(function: PythonFunction) -> str:
@@ -144,6 +157,17 @@ def _parameter(parameter: Parameter) -> str:
 def _import_line(found: Import) -> str:
     traits = [trait for trait, is_so in (("standard library", found.is_stdlib), ("optional", found.optional)) if is_so]
     return f"import {'.' * found.level}{found.module} (line {', '.join([str(found.lineno), *traits])})"
+
+
+def _inferred_line(found: InferredDependency) -> str:
+    place = f"import {found.module}, line {found.line}"
+    if found.distribution is None:
+        return (
+            f"unknown: {place}; a run is refused until its distribution is declared"
+            if not found.optional
+            else (f"unknown and optional: {place}")
+        )
+    return f"{'could use' if found.optional else 'requires'} {found.distribution} (inferred from {place})"
 
 
 def _first_line(docstring: str | None) -> str:

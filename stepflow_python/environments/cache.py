@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import uv
+from packaging.requirements import Requirement
 
 from stepflow_python.environments import folder
 from stepflow_python.environments.build import Plan, build
@@ -30,6 +31,7 @@ from stepflow_python.environments.surplus import Limits
 from stepflow_python.environments.threads import in_thread
 from stepflow_python.errors import DependencyError, EnvironmentUnavailableError, PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, PipConfig
+from stepflow_python.parsing.inference import inferred_requirements
 from stepflow_python.ports import EnvironmentSpec, Progress, silent
 
 DAY_S = 86_400.0
@@ -207,6 +209,10 @@ class EnvironmentCache:
     ) -> Environment:
         requirements = checked((*self._options.base_packages, *spec.requirements))
         interpreter = await self._interpreters.select(spec.python)
+        if spec.imports:
+            provided = {Requirement(line).name for line in requirements}
+            found = inferred_requirements(spec.imports, python=interpreter.version, provided=provided)
+            requirements = checked((*requirements, *(name for name in found if name not in provided)))
         if spec.lock:
             resolution = Resolution(lines=_locked(spec.lock), good_until=float("inf"))
         else:

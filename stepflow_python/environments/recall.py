@@ -89,6 +89,14 @@ class Recall:
         self._known[spec] = _Known(environment=environment, good_until=good_until)
 
     def _note(self, spec: EnvironmentSpec, variables: Mapping[str, str]) -> Path:
-        asked = [spec.requirements, spec.lock, spec.python, package_sources(variables), resolution_settings(variables)]
+        imports = [one.module for one in spec.imports]
+        asked = [
+            spec.requirements,
+            imports,
+            spec.lock,
+            spec.python,
+            package_sources(variables),
+            resolution_settings(variables),
+        ]
         text = json.dumps([_LAYOUT, *asked, self.context])
         return self.notes / f"{hashlib.sha256(text.encode()).hexdigest()}.json"

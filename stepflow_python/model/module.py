@@ -87,6 +87,18 @@ class NeededModule(Value):
     line: int
 
 
+class InferredDependency(Value):
+    """A module that is imported and not declared, and the distribution that it comes from; none: unknown, refused.
+
+    `line` is the 1-based line of the first import. One that is `optional` is reported, not installed.
+    """
+
+    module: str
+    distribution: str | None
+    line: int
+    optional: bool = False
+
+
 class DependencySource(StrEnum):
     """Where a distribution comes from."""
 
@@ -112,7 +124,7 @@ class PythonModule(Value):
     """A parsed tool.
 
     `source_hash` is the SHA-256 of the UTF-8 source, in hex. `declared`: it has a script block (PEP 723), so that
-    `dependencies` is all that it needs, though it may be empty. `ast` only when asked for.
+    `dependencies` is all that it needs, though it may be empty. `inferred` and `ast` only when asked for.
     """
 
     name: str
@@ -121,6 +133,7 @@ class PythonModule(Value):
     imports: tuple[Import, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     declared: bool = False
+    inferred: tuple[InferredDependency, ...] = ()
     requires_python: str | None = None
     docstring: str | None = None
     source_code: str = Field(default="", repr=False)

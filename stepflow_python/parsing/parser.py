@@ -49,6 +49,7 @@ def parse_module(
         classes=classes,
         imports=imports,
         dependencies=block.dependencies,
+        declared=block.present,
         requires_python=block.requires_python,
         docstring=docstring_of(tree),
         source_code=code,

@@ -19,8 +19,9 @@ _TOML_LINE = re.compile(r"at line (\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptBlock:
-    """Declared dependencies, and the specifier of Python versions if there is one."""
+    """Declared dependencies, and the specifier of Python versions if there is one; `present`: there is a block."""
 
+    present: bool = False
     dependencies: tuple[Dependency, ...] = ()
     requires_python: str | None = None
 
@@ -139,7 +140,7 @@ class _Reader:
         found = merged([self._dependency(entry) for entry in declared])
         python = table.get("requires-python")
         if python is None:
-            return ScriptBlock(dependencies=found)
+            return ScriptBlock(present=True, dependencies=found)
         if not isinstance(python, str):
             raise self._error("requires-python", '`requires-python` must be a string such as ">=3.11"')
         try:
@@ -147,7 +148,7 @@ class _Reader:
         except InvalidSpecifier as error:
             message = f'`requires-python = "{python}"` is no version specifier; write one such as ">=3.11"'
             raise self._error("requires-python", message) from error
-        return ScriptBlock(dependencies=found, requires_python=python.strip())
+        return ScriptBlock(present=True, dependencies=found, requires_python=python.strip())
 
     def _dependency(self, entry: object) -> Dependency:
         if not isinstance(entry, str):
