@@ -125,7 +125,7 @@ class EnvironmentSpec:
 
     requirements: tuple[str, ...] = ()
     imports: tuple[NeededModule, ...] = ()
-    lock: tuple[str, ...] = ()
+    lock: tuple[str, ...] | None = None
     python: str | None = None
     pip: PipConfig = field(default_factory=PipConfig)
 
@@ -263,6 +263,21 @@ class Ledger(Protocol):
         """Whether a running execution was asked to stop."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What the record has to run an execution again: none of it where it ended before that was known.
+
+    `request` lacks its source, and what is not recorded: the content of `file_names`, the values of `variables`.
+    """
+
+    request: ExecutionRequest
+    source: str | None = None
+    lock: tuple[str, ...] | None = None
+    python_version: str | None = None
+    file_names: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
 class History(Protocol):
     """The record as it is read."""
 
@@ -281,6 +296,9 @@ class History(Protocol):
 
     async def source(self, tool_id: str) -> PythonModule | None:
         """The newest recorded source of a tool."""
+
+    async def recipe(self, execution_id: str) -> Recipe | None:
+        """What it takes to run an execution again."""
 
     async def metrics(self, query: HistoryFilter) -> PythonMetrics:
         """Totals."""

@@ -73,6 +73,13 @@ def _each_once(pairs: Sequence[tuple[str, str | None]]) -> None:
             raise click.BadParameter(f"{name!r} is given twice")
 
 
+env_option = click.option(
+    "--env", multiple=True, metavar="K[=V]", callback=_variable, help="A variable; without a value, your own."
+)
+file_option = click.option(
+    "--file", multiple=True, metavar="NAME=PATH", callback=_pair, help="A file to lay into the tool's work folder."
+)
+
 OPTIONS = (
     click.argument("source", metavar="FILE"),
     click.option("--function", metavar="F", help="Call this function; without, FILE runs as a script."),
@@ -88,12 +95,8 @@ OPTIONS = (
         help="Security level.",
     ),
     click.option("--with", "requirements", multiple=True, metavar="REQ", help="A requirement, such as 'requests>=2'."),
-    click.option(
-        "--env", multiple=True, metavar="K[=V]", callback=_variable, help="A variable; without a value, your own."
-    ),
-    click.option(
-        "--file", multiple=True, metavar="NAME=PATH", callback=_pair, help="A file to lay into the tool's work folder."
-    ),
+    env_option,
+    file_option,
     click.option("--stdin", metavar="PATH", help="The tool's standard input; `-` is this command's own."),
     click.option("--extension", multiple=True, metavar="NAME", help="An extension to lend to the tool."),
     click.option("--python", metavar="V", help="Python version, such as 3.12."),
@@ -143,7 +146,6 @@ def request_of(options: RequestOptions, session: Session, *, execution_id: str) 
     if options.source == STDIN and options.stdin == STDIN:
         raise click.BadParameter("FILE is standard input already; give a path", param_hint="--stdin")
     name, code = read_tool(options.source, max_code_size=settings.max_code_size)
-    files = {name: _read(Path(path), limit=settings.max_work_bytes, option="--file") for name, path in options.file}
     values = {
         "execution_id": execution_id,
         "code": code,
@@ -151,8 +153,8 @@ def request_of(options: RequestOptions, session: Session, *, execution_id: str) 
         "function_name": options.function,
         "parameters": arguments_of(options.arg, options.args_json, _function(options, name, code, settings)),
         "stdin": _stdin(options.stdin, limit=settings.max_work_bytes),
-        "files": files,
-        "env": _environment(options.env, session.environ),
+        "files": files_of(options.file, limit=settings.max_work_bytes),
+        "env": environment_of(options.env, session.environ),
         "dependencies": options.requirements,
         "python_version": options.python,
         "timeout": options.timeout,
@@ -189,7 +191,21 @@ def _function(options: RequestOptions, name: str, code: str, settings: Settings)
         return None
 
 
-def _environment(pairs: Sequence[tuple[str, str | None]], environ: Mapping[str, str]) -> dict[str, str]:
+def files_of(pairs: Sequence[tuple[str, str]], *, limit: int) -> dict[str, bytes]:
+    """The files of `--file`, each of at most `limit` bytes.
+
+    Raises:
+        ParseError: one cannot be read, or is too large.
+    """
+    return {name: _read(Path(path), limit=limit, option="--file") for name, path in pairs}
+
+
+def environment_of(pairs: Sequence[tuple[str, str | None]], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `--env`; one without a value takes the caller's own.
+
+    Raises:
+        click.BadParameter: the caller has none of that name.
+    """
     missing = [name for name, text in pairs if text is None and name not in environ]
     if missing:
         raise click.BadParameter(f"{', '.join(missing)}: not set here; give K=V", param_hint="--env")

@@ -207,18 +207,14 @@ class EnvironmentCache:
     async def _find_or_build(
         self, spec: EnvironmentSpec, installer: Installer, progress: Progress, *, refresh: bool
     ) -> Environment:
-        requirements = checked((*self._options.base_packages, *spec.requirements))
         interpreter = await self._interpreters.select(spec.python)
-        if spec.imports:
-            provided = {Requirement(line).name for line in requirements}
-            found = inferred_requirements(spec.imports, python=interpreter.version, provided=provided)
-            requirements = checked((*requirements, *(name for name in found if name not in provided)))
-        if spec.lock:
-            resolution = Resolution(lines=_locked(spec.lock), good_until=float("inf"))
-        else:
+        if spec.lock is None:
+            requirements = self._requirements(spec, interpreter)
             resolution = await self._resolver.resolve(
                 requirements, interpreter, installer, refresh=refresh, progress=progress
             )
+        else:
+            resolution = Resolution(lines=_locked(spec.lock), good_until=float("inf"))
         plan = self._plan(interpreter, resolution, installer)
         environment = folder.read(plan.path)
         if environment is None or not await self._removal.folders_sound(environment):
@@ -226,6 +222,12 @@ class EnvironmentCache:
         good_until = min(resolution.good_until, self._clock() + self._options.lock_age_s)
         self._recall.put(spec, installer.env, environment, good_until)
         return environment
+
+    def _requirements(self, spec: EnvironmentSpec, interpreter: Interpreter) -> tuple[str, ...]:
+        requirements = checked((*self._options.base_packages, *spec.requirements))
+        provided = {Requirement(line).name for line in requirements}
+        found = inferred_requirements(spec.imports, python=interpreter.version, provided=provided)
+        return checked((*requirements, *(name for name in found if name not in provided)))
 
     async def _build(self, plan: Plan, progress: Progress) -> Environment:
         async with exclusive(self._places.lock_of(plan.id), timeout_s=self._options.build_timeout_s) as hold:

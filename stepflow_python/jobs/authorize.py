@@ -131,6 +131,8 @@ def _limits(request: ExecutionRequest, rules: Rules) -> Limits:
 
 def _environment(request: ExecutionRequest, module: PythonModule, *, infer: bool) -> EnvironmentSpec:
     """The source's own declaration first, then what the request adds to it; where both are silent, its imports."""
+    if request.lock is not None:
+        return EnvironmentSpec(lock=request.lock, python=request.python_version or module.requires_python)
     declared = [line for dependency in module.dependencies for line in dependency.requirements]
     silent = not module.declared and not request.dependencies
     needed = needed_modules(module.imports, file_names=request.files) if infer and silent else ()

@@ -53,7 +53,8 @@ class ExecutionRequest(Value):
     """One job: the code, what to call in it, with what, and within which limits.
 
     Exactly one of `code` and `script_path` names the source (a `tool_id` alone takes the recorded source of that
-    tool). `function_name` none runs it as a script, where `parameters` reach it as JSON in `STEPFLOW_PARAMETERS`.
+    tool). With a `lock` (lines `name==version --hash=sha256:...`) the environment holds exactly that, whatever is
+    declared. `function_name` none runs it as a script, where `parameters` reach it as JSON in `STEPFLOW_PARAMETERS`.
     `timeout` in seconds and `memory_limit` in MiB; none takes the worker's default.
     """
 
@@ -69,6 +70,7 @@ class ExecutionRequest(Value):
     env: dict[VariableName, VariableText] = Field(default_factory=dict, repr=False)
     environment_id: str | None = None
     dependencies: tuple[str, ...] = ()
+    lock: tuple[str, ...] | None = Field(default=None, repr=False)
     python_version: str | None = None
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     memory_limit: int | None = Field(default=None, ge=16)

@@ -23,6 +23,7 @@ from stepflow_python.model.history import (
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.values import Instant
+from stepflow_python.ports import Recipe
 from stepflow_python.store import reads
 from stepflow_python.store.engines import READERS
 from stepflow_python.store.failures import translated
@@ -70,6 +71,10 @@ class SqlHistory:
     async def source(self, tool_id: str) -> PythonModule | None:
         """The newest recorded source of a tool."""
         return await self._read(reads.read_source, tool_id)
+
+    async def recipe(self, execution_id: str) -> Recipe | None:
+        """What it takes to run an execution again."""
+        return await self._read(reads.read_recipe, execution_id)
 
     async def metrics(self, query: HistoryFilter) -> PythonMetrics:
         """Totals."""

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tu
 from stepflow_python.model.history import ExecutionRecord, ExecutionSummary, HistoryFilter, PythonMetrics
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.result import ExecutionResult, Status
+from stepflow_python.ports import Recipe
 from stepflow_python.store import rows
 from stepflow_python.store.schema import attempts, dependencies, environments, executions, files, modules, tools
 from stepflow_python.store.states import ENDED
@@ -77,6 +78,30 @@ def read_result(connection: Connection, execution_id: str) -> ExecutionResult | 
     left = select(files.c.name, files.c.content).where(files.c.attempt_id == row["id"]).order_by(files.c.id)
     found = {row.name: bytes(row.content) for row in connection.execute(left)}
     return rows.result_of(row, queued_at=row["queued_at"], files=found)
+
+
+def read_recipe(connection: Connection, execution_id: str) -> Recipe | None:
+    """The request, the source and the lock of an execution."""
+    statement = (
+        select(executions.c.request, modules.c.source_code, environments.c.lock, environments.c.python_version)
+        .select_from(
+            executions.outerjoin(attempts, FINAL)
+            .outerjoin(modules, modules.c.id == attempts.c.module_id)
+            .outerjoin(environments, environments.c.id == attempts.c.environment_id)
+        )
+        .where(executions.c.id == execution_id)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    return Recipe(
+        request=rows.request_of(row.request),
+        source=row.source_code,
+        lock=None if row.lock is None else tuple(row.lock.splitlines()),
+        python_version=row.python_version,
+        file_names=tuple(row.request["files"]),
+        variables=tuple(row.request["env"]),
+    )
 
 
 def read_cancel_requested(connection: Connection, execution_id: str) -> bool:
