@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 
+from stepflow_python.bootstrap.reconciliation import reconcile
 from stepflow_python.config import Settings
 from stepflow_python.environments.cache import CacheOptions, EnvironmentCache
 from stepflow_python.environments.service import VirtualEnvironments
@@ -73,6 +74,7 @@ async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> Asy
     async with open_store(settings.database, lease_s=settings.lease) as store:
         sandbox = HostSandbox(sandbox_config(settings, environ))
         cache = EnvironmentCache(settings.environments_path, environ=environ, options=cache_options(settings))
+        await reconcile(store, cache)
         floor = Floor(
             sources=_sources(settings, store.history),
             rules=_rules(settings),
@@ -103,6 +105,7 @@ async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> Asy
         finally:
             await sandbox.close()
             await cache.settle()
+            await reconcile(store, cache)
 
 
 def _wrapped(floor: Floor, monitoring: PythonMonitoring) -> JobRunner:

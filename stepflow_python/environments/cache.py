@@ -165,6 +165,11 @@ class EnvironmentCache:
         with translated(self.path):
             return await in_thread(self._removal.all)
 
+    def ids(self) -> frozenset[EnvironmentId]:
+        """Ids of all finished environments; a quick look at the folder."""
+        with translated(self.path):
+            return self._removal.ids()
+
     async def remove(self, environment_id: EnvironmentId) -> None:
         """Remove one, finished or not.
 

@@ -44,6 +44,14 @@ class Removal:
         paths = sorted(path for path in root.iterdir() if is_environment_id(path.name))
         return tuple(found for path in paths if (found := folder.read(path)) is not None)
 
+    def ids(self) -> frozenset[EnvironmentId]:
+        """Ids of all that have a marker; nothing is read."""
+        root = self.places.root
+        if not root.is_dir():
+            return frozenset()
+        names = (path.name for path in root.iterdir() if (path / folder.MARKER).exists())
+        return frozenset(EnvironmentId(name) for name in names if is_environment_id(name))
+
     def last_used(self, environment_id: EnvironmentId) -> float:
         """When a use began or ended, or it was built, in seconds since the epoch."""
         try:

@@ -35,12 +35,13 @@ class VirtualEnvironments:
         return environment.id
 
     async def activate_environment(self, environment_id: EnvironmentId) -> Environment:
-        """The environment, checked to be whole.
+        """The environment, each of its files compared, and built anew from its lock if one is missing or changed.
 
         Raises:
             PythonEnvironmentError: there is none of this id; the message names those there are.
+            EnvironmentUnavailableError: it is damaged and cannot be built now.
         """
-        return await (await self._holder(environment_id)).get(environment_id)
+        return await (await self._holder(environment_id)).repaired(environment_id)
 
     async def install_dependencies(
         self, environment_id: EnvironmentId, dependencies: Sequence[Dependency]

@@ -6,6 +6,7 @@ import binascii
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -75,6 +76,10 @@ class SqlHistory:
     async def recipe(self, execution_id: str) -> Recipe | None:
         """What it takes to run an execution again."""
         return await self._read(reads.read_recipe, execution_id)
+
+    async def ready_environments(self, folder: Path) -> frozenset[str]:
+        """Ids of the environments that should be there, directly below a folder."""
+        return await self._read(reads.read_ready_environments, folder)
 
     async def metrics(self, query: HistoryFilter) -> PythonMetrics:
         """Totals."""

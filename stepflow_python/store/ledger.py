@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from stepflow_python.errors import ExecutionError
+from stepflow_python.model.environment import Environment
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
@@ -94,6 +95,10 @@ class SqlLedger:
         else:
             self._renewed.pop(execution_id, None)
         return renewed
+
+    async def environment_made(self, environment: Environment) -> None:
+        """Note that an environment is there, with its packages."""
+        await self._recorder.write(partial(sources.record_environment, environment=environment, moment=now()))
 
     async def environment_removed(self, environment_id: str) -> None:
         """Note that an environment is no longer there."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tuple_
 
@@ -102,6 +103,12 @@ def read_recipe(connection: Connection, execution_id: str) -> Recipe | None:
         file_names=tuple(row.request["files"]),
         variables=tuple(row.request["env"]),
     )
+
+
+def read_ready_environments(connection: Connection, folder: Path) -> frozenset[str]:
+    """Ids of the environments of a folder that are not retired."""
+    ready = select(environments.c.id, environments.c.virtual_env_path).where(environments.c.status == "ready")
+    return frozenset(row.id for row in connection.execute(ready) if Path(row.virtual_env_path).parent == folder)
 
 
 def read_cancel_requested(connection: Connection, execution_id: str) -> bool:
