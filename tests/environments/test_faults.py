@@ -67,7 +67,7 @@ def test_without_its_registry_what_is_cached_is_installed(tmp_path: Path, variab
     cache = EnvironmentCache(path, environ=away, options=options)
     asyncio.run(cache.remove(built.id))
     assert asyncio.run(_settled(cache, "six", "idna")) == built
-    with pytest.raises(EnvironmentUnavailableError, match="resolving tomli==1.2.3: the registry cannot be reached"):
+    with pytest.raises(EnvironmentUnavailableError, match=r"resolving tomli==1\.2\.3: the registry cannot be reached"):
         asyncio.run(_settled(cache, "tomli==1.2.3"))
 
 
