@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[object, object, None]]
 
+CHECK_AFTER_S = 0.5
+"""The run that the environment was found for starts first: comparing thousands of files would slow it down."""
 CHECK_EVERY_S = 60.0
 """How often one process compares the files of an environment that it uses."""
 
@@ -44,6 +46,7 @@ class Care:
     check: Callable[[Environment], Awaitable[bool]]
     collect: Callable[[], Awaitable[object]]
     _tasks: dict[EnvironmentId | str, asyncio.Future[None]] = field(default_factory=dict)
+    _waiting: dict[EnvironmentId, tuple[Environment, asyncio.TimerHandle]] = field(default_factory=dict)
     _checked_at: dict[EnvironmentId, float] = field(default_factory=dict)
 
     def look_after(self, environment: Environment, progress: Progress) -> None:
@@ -53,7 +56,8 @@ class Care:
                 progress(f"compiling {environment.id}")
         elif time.monotonic() - self._checked_at.get(environment.id, float("-inf")) >= CHECK_EVERY_S:
             self._checked_at[environment.id] = time.monotonic()
-            self._start(environment.id, functools.partial(self._check, environment))
+            later = asyncio.get_running_loop().call_later(CHECK_AFTER_S, self._check_now, environment)
+            self._waiting[environment.id] = (environment, later)
 
     def tidy(self) -> None:
         """Remove what is over the limits, now that there is one more."""
@@ -62,8 +66,15 @@ class Care:
     async def settle(self) -> None:
         """Wait until nothing of this loop is under way."""
         loop = asyncio.get_running_loop()
+        for environment, handle in [*self._waiting.values()]:
+            handle.cancel()
+            self._check_now(environment)
         while tasks := [task for task in self._tasks.values() if task.get_loop() is loop and not task.done()]:
             await asyncio.wait(tasks)
+
+    def _check_now(self, environment: Environment) -> None:
+        self._waiting.pop(environment.id, None)
+        self._start(environment.id, functools.partial(self._check, environment))
 
     def _start(self, name: EnvironmentId | str, work: Work) -> bool:
         running = self._tasks.get(name)

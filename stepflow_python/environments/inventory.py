@@ -38,7 +38,9 @@ def protect(path: Path) -> Inventory:
             continue
         status = entry.stat(follow_symlinks=False)
         if entry.is_dir(follow_symlinks=False):
-            found.folders[name] = status.st_mtime_ns
+            # Those of bytecode are half of all; Python makes up for what is missing there.
+            if entry.name != "__pycache__":
+                found.folders[name] = status.st_mtime_ns
         else:
             found.files[name] = (status.st_mtime_ns, status.st_size)
         # Never through a link: `bin/python` links to the machine's own interpreter.
@@ -69,15 +71,11 @@ def is_compiled(path: Path) -> bool:
 
 
 def changed_folders(path: Path) -> tuple[str, ...]:
-    """Folders in which files came, went or were replaced; some hundred looks at the disk, half a millisecond."""
+    """Folders in which files came, went or were replaced; a hundred looks at the disk, a quarter of a millisecond."""
     folders, _ = _kept(path)
-    root = str(path)
-    found = []
-    for line in folders.split("\n") if folders else ():
-        mtime, _, name = line.partition(" ")
-        if _mtime(f"{root}/{name}") != int(mtime):
-            found.append(name)
-    return tuple(found)
+    root = f"{path}/"
+    lines = (line.partition(" ") for line in folders.split("\n")) if folders else ()
+    return tuple(name for mtime, _, name in lines if _mtime(root + name) != mtime)
 
 
 def changed_files(path: Path) -> tuple[str, ...]:
@@ -97,11 +95,11 @@ def changed_files(path: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _mtime(path: str) -> int | None:
+def _mtime(path: str) -> str:
     try:
-        return os.lstat(path).st_mtime_ns
+        return str(os.lstat(path).st_mtime_ns)
     except OSError:
-        return None
+        return "gone"
 
 
 def _kept(path: Path) -> tuple[str, str]:
