@@ -27,7 +27,9 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "history": Entry("history", "history", "List executions, newest first."),
     "show": Entry("history", "show", "Show all that is recorded of an execution."),
     "cancel": Entry("history", "cancel", "Stop an execution."),
-    "replay": Entry("replay", "replay", "Run a recorded execution again, in the same environment."),
+    "replay": Entry(
+        "replay", "replay", "Run a recorded execution again, in an environment of exactly its recorded lock."
+    ),
     "parse": Entry("source", "parse", "Say what is in tools; nothing runs."),
     "check": Entry("source", "check", "Say whether a tool may run; nothing does."),
     "env": Entry("environments", "env", "Environments that tools run in."),
