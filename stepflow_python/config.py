@@ -90,6 +90,7 @@ class Settings(Value):
     interpreter_path: Path | None = _setting(None, "Python that tools run on (default: by version)")
     version: str | None = _setting(None, "Python version of a tool that asks for none, such as 3.12")
     base_packages: RequirementList = _setting((), "Requirements in every environment")
+    allow_addresses: bool = _setting(False, "Requirements may name wheels by address, also on this host")
     virtual_env_path: Path | None = _setting(None, "Folder of environments (default: below HOME)")
     auto_cleanup: bool = _setting(True, "Remove the least recently used environments over the maximum")
     max_environments: int = _setting(100, "Environments kept", ge=1)

@@ -139,6 +139,7 @@ def cache_options(settings: Settings) -> CacheOptions:
         base_packages=settings.base_packages,
         default_python=settings.version,
         interpreter_path=settings.interpreter_path,
+        addresses=settings.allow_addresses,
         limits=environment_limits(settings) if settings.auto_cleanup else EnvironmentLimits(),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stepflow_python.environments import folder
 from stepflow_python.environments.bytecode import BytecodeStore
-from stepflow_python.environments.installer import Installer, name_and_version
+from stepflow_python.environments.installer import Installer, locked_package
 from stepflow_python.environments.interpreters import Interpreter
 from stepflow_python.environments.threads import in_thread
 from stepflow_python.errors import PythonEnvironmentError
@@ -99,5 +99,4 @@ def _finish(plan: Plan, environment: Environment) -> None:
 
 
 def _packages(lock: tuple[str, ...]) -> tuple[InstalledPackage, ...]:
-    pairs = sorted(name_and_version(line) for line in lock)
-    return tuple(InstalledPackage(name=name, version=version) for name, version in pairs)
+    return tuple(sorted(map(locked_package, lock), key=lambda package: package.name))

@@ -18,7 +18,7 @@ from stepflow_python.environments.care import Care
 from stepflow_python.environments.content import environment_id, is_environment_id, key_text
 from stepflow_python.environments.exclusive import exclusive
 from stepflow_python.environments.failures import translated
-from stepflow_python.environments.installer import Installer, name_and_version
+from stepflow_python.environments.installer import Installer, locked_package
 from stepflow_python.environments.installer_env import installer_environment, package_sources
 from stepflow_python.environments.interpreters import Interpreter, Interpreters
 from stepflow_python.environments.leases import Leases
@@ -43,12 +43,13 @@ class CacheOptions:
 
     `base_packages` are in every environment. `interpreter_path` is taken whenever it fits what is asked for, and
     `default_python` is the version for those who ask for none. `pip` serves those who bring no package sources.
-    What is over the `limits` is removed after a build, but for what is in use or was in the last minute.
+    `addresses`: requirements may name wheels by their address. What is over the `limits` is removed after a build, but for what is in use or was in the last minute.
     """
 
     base_packages: tuple[str, ...] = ()
     default_python: str | None = None
     interpreter_path: Path | None = None
+    addresses: bool = False
     pip: PipConfig = field(default_factory=PipConfig)
     limits: Limits = field(default_factory=Limits)
     lock_age_s: float = DAY_S
@@ -219,7 +220,9 @@ class EnvironmentCache:
                 requirements, interpreter, installer, refresh=refresh, progress=progress
             )
         else:
-            resolution = Resolution(lines=_locked(spec.lock), good_until=float("inf"))
+            resolution = Resolution(
+                lines=_locked(spec.lock, addresses=self._options.addresses), good_until=float("inf")
+            )
         plan = self._plan(interpreter, resolution, installer)
         environment = folder.read(plan.path)
         if environment is None or not await self._removal.folders_sound(environment):
@@ -229,10 +232,11 @@ class EnvironmentCache:
         return environment
 
     def _requirements(self, spec: EnvironmentSpec, interpreter: Interpreter) -> tuple[str, ...]:
-        requirements = checked((*self._options.base_packages, *spec.requirements))
+        addresses = self._options.addresses
+        requirements = checked((*self._options.base_packages, *spec.requirements), addresses=addresses)
         provided = {Requirement(line).name for line in requirements}
         found = inferred_requirements(spec.imports, python=interpreter.version, provided=provided)
-        return checked((*requirements, *(name for name in found if name not in provided)))
+        return checked((*requirements, *(name for name in found if name not in provided)), addresses=addresses)
 
     async def _build(self, plan: Plan, progress: Progress) -> Environment:
         async with exclusive(self._places.lock_of(plan.id), timeout_s=self._options.build_timeout_s) as hold:
@@ -246,7 +250,13 @@ class EnvironmentCache:
 
     def _context(self) -> tuple[str, ...]:
         options = self._options
-        asked = (options.base_packages, options.default_python, options.interpreter_path, options.lock_age_s)
+        asked = (
+            options.base_packages,
+            options.default_python,
+            options.interpreter_path,
+            options.lock_age_s,
+            options.addresses,
+        )
         return (*map(str, asked), *map(str, sorted(self._search_places().items())), *_tools())
 
     def _search_places(self) -> dict[str, str]:
@@ -283,12 +293,14 @@ class EnvironmentCache:
         return PythonEnvironmentError(f"no environment {environment_id[:80]!r}; there are: {there}")
 
 
-def _locked(lock: tuple[str, ...]) -> tuple[str, ...]:
-    """The lines of a lock that came from outside: nothing but versions with hashes."""
+def _locked(lock: tuple[str, ...], *, addresses: bool) -> tuple[str, ...]:
+    """The lines of a lock that came from outside: nothing but versions with hashes, and addresses where allowed."""
     try:
-        return tuple(sorted(lock, key=name_and_version))
+        packages = {line: locked_package(line) for line in lock}
     except PythonEnvironmentError as error:
         raise DependencyError(f"the lock is not usable: {error}") from error
+    checked((line.partition(" --hash")[0] for line in lock), addresses=addresses)
+    return tuple(sorted(packages, key=lambda line: packages[line].name))
 
 
 def _tools() -> tuple[str, ...]:

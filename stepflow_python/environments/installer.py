@@ -4,15 +4,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from stepflow_python.environments.failures import installer_error
 from stepflow_python.environments.interpreters import Interpreter
 from stepflow_python.errors import PythonEnvironmentError
+from stepflow_python.model.environment import InstalledPackage
+from stepflow_python.model.module import DependencySource
 from stepflow_python.process.run import Completed, run_command
 
 # Wheels only: building from source runs the package's own code.
 _COMMON = ("--quiet", "--no-progress", "--color", "never", "--only-binary", ":all:")
-_LOCKED = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^\s;\\]+)(?: --hash=sha(?:256|384|512):[0-9a-f]+)+")
+_LOCKED = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9-]*)(?:==(?P<version>[^\s;\\]+)| @ (?P<url>(?:https?|file)://[^\s;\\#$]+\.whl))"
+    r"(?: --hash=sha(?:256|384|512):[0-9a-f]+)+"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +88,8 @@ class Installer:
         )
 
 
-def name_and_version(line: str) -> tuple[str, str]:
-    """The distribution and version of a locked line.
+def locked_package(line: str) -> InstalledPackage:
+    """The distribution and version of a locked line; `local` where it is a wheel by its address.
 
     Raises:
         PythonEnvironmentError: it is no locked line.
@@ -89,12 +97,18 @@ def name_and_version(line: str) -> tuple[str, str]:
     locked = _LOCKED.fullmatch(line)
     if locked is None:
         raise PythonEnvironmentError(f"the installer gave {line[:120]!r}, which locks no distribution by its hashes")
-    return locked["name"], locked["version"]
+    if locked["url"] is None:
+        return InstalledPackage(name=locked["name"], version=locked["version"])
+    try:
+        _, version, _, _ = parse_wheel_filename(unquote(locked["url"].rpartition("/")[2]))
+    except InvalidWheelFilename as error:
+        raise PythonEnvironmentError(f"{locked['url'][:120]!r} is not the name of a wheel") from error
+    return InstalledPackage(name=locked["name"], version=str(version), source=DependencySource.LOCAL)
 
 
 def _lines(output: str) -> tuple[str, ...]:
     joined = output.replace("\\\n", " ").splitlines()
     lines = tuple(" ".join(line.split()) for line in joined if line.strip() and not line.lstrip().startswith("#"))
     for line in lines:
-        name_and_version(line)
+        locked_package(line)
     return lines

@@ -57,7 +57,7 @@ class VirtualEnvironments:
         cache = await self._holder(environment_id)
         environment = await cache.get(environment_id)
         pip = self._pip.get(environment_id, PipConfig())
-        installed = tuple(f"{package.name}=={package.version}" for package in environment.packages)
+        installed = tuple(line.partition(" --hash")[0] for line in environment.lock.splitlines())
         added = tuple(line for dependency in dependencies for line in _lines(dependency))
         spec = EnvironmentSpec(requirements=(*installed, *added), python=environment.python_version, pip=pip)
         extended = await cache.ensure(spec)
@@ -90,9 +90,21 @@ class VirtualEnvironments:
         return self._first
 
 
+_UNSUPPORTED = {
+    DependencySource.CONDA: "packages from conda channels cannot be had: no conda solver (py-rattler) is wired in",
+    DependencySource.GIT: "packages from git would have to be built, which runs their code",
+}
+
+
 def _lines(dependency: Dependency) -> tuple[str, ...]:
-    if dependency.source is not DependencySource.PYPI:
+    if dependency.source in _UNSUPPORTED:
         raise DependencyError(
-            f"{dependency.name}: packages from {dependency.source} are not supported yet; declare a registry version"
+            f"{dependency.name}: {_UNSUPPORTED[dependency.source]}; declare a registry version, or a wheel's address"
         )
-    return dependency.requirements or (f"{dependency.name}{dependency.version or ''}",)
+    lines = dependency.requirements or (f"{dependency.name}{dependency.version or ''}",)
+    if dependency.source is DependencySource.LOCAL and not all("@" in line for line in lines):
+        raise DependencyError(
+            f"{dependency.name}: packages from local need their address, such as `{dependency.name} @ file:///folder/"
+            f"{dependency.name}-1.0-py3-none-any.whl`"
+        )
+    return lines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepflow_python.environments.installer import _lines, name_and_version
+from stepflow_python.environments.installer import _lines, locked_package
 from stepflow_python.errors import PythonEnvironmentError
 
 HASH = "--hash=sha256:" + "0" * 64
@@ -13,7 +13,7 @@ def test_locks_are_read_line_by_line() -> None:
     output = f"# comment\nidna==3.7 \\\n    {HASH} \\\n    {HASH}\n\ntorch==2.1+cpu \\\n    {HASH}\n"
     lines = _lines(output)
     assert lines == (f"idna==3.7 {HASH} {HASH}", f"torch==2.1+cpu {HASH}")
-    assert [name_and_version(line) for line in lines] == [("idna", "3.7"), ("torch", "2.1+cpu")]
+    assert [(one.name, one.version) for one in map(locked_package, lines)] == [("idna", "3.7"), ("torch", "2.1+cpu")]
 
 
 @pytest.mark.parametrize("line", ["idna==3.7", f"idna>=3 {HASH}", f"idna @ file:///x {HASH}", "-e .", f"--x==1 {HASH}"])

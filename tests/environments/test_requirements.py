@@ -50,8 +50,37 @@ def test_what_is_no_plain_requirement_is_refused(line: str) -> None:
 @pytest.mark.parametrize("line", ["idna @ https://evil.example/idna.whl", "git+https://evil.example/x"])
 def test_an_address_is_told_what_to_do_instead(line: str) -> None:
     """The message names the remedy."""
-    with pytest.raises(DependencyError, match="not supported yet; declare a registry version"):
+    with pytest.raises(DependencyError, match="declare a registry version, or have the operator set ALLOW_ADDRESSES"):
         checked([line])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "idna @ git+https://host.example/x",
+        "idna @ https://host.example/idna-3.7.tar.gz",
+        "idna @ https://user:secret@host.example/idna-3.7-py3-none-any.whl",
+        "idna @ ssh://host.example/idna-3.7-py3-none-any.whl",
+        "idna @ file:idna-3.7-py3-none-any.whl",
+        "idna @ https://host.example/idna-3.7-py3-none-any.whl?x=1",
+        "https://host.example/idna-3.7-py3-none-any.whl",
+        "-e ./idna",
+    ],
+)
+def test_where_addresses_are_allowed_only_wheels_are(line: str) -> None:
+    """Repositories, archives of sources, credentials and paths without a root are refused still."""
+    with pytest.raises(DependencyError):
+        checked([line], addresses=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host.example/a/idna-3.7-py3-none-any.whl", "file:///w/idna-3.7-py3-none-any.whl"]
+)
+def test_a_wheel_by_its_address(url: str) -> None:
+    """With extras and a marker as they were given."""
+    assert checked([f"Idna[all] @ {url} ; python_version > '3'"], addresses=True) == (
+        f'idna[all] @ {url} ; python_version > "3"',
+    )
 
 
 def test_a_refusal_shows_the_line_and_not_more_than_fits() -> None:
