@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import click
@@ -59,13 +60,16 @@ def create(*, requirements: tuple[str, ...], python: str | None, refresh: bool, 
 @json_option
 def show(*, environment_id: str, json_: bool) -> None:
     """Show what is in an environment."""
-    found = _asked(lambda runtime: runtime.environments.get(EnvironmentId(environment_id)))
+    found, times, used = _asked(lambda runtime: _looked_up(runtime, EnvironmentId(environment_id)))
     if json_:
         emit_json(as_json(found))
         return
     facts = {"id": found.id, "python": found.python_version, "path": found.path, "made from": found.base_prefix}
     for name, value in facts.items():
         line(f"{name + ':':<12} {value}")
+    line(f"last used:   {used:%Y-%m-%d %H:%M:%S} UTC")
+    if times:
+        line(f"built in:    {', '.join(f'{step} {took:g} ms' for step, took in times.items())}")
     for package in found.packages:
         line(f"package:     {package.name} {package.version} ({package.source})")
 
@@ -90,6 +94,13 @@ def gc(*, keep: int | None, bytes_: int | None, json_: bool) -> None:
         environments=limits.environments if keep is None else keep, bytes=limits.bytes if bytes_ is None else bytes_
     )
     _tell_removed(list(_asked(lambda runtime: runtime.environments.collect(wanted))), json_=json_)
+
+
+async def _looked_up(runtime: Runtime, environment_id: EnvironmentId) -> tuple[Environment, dict[str, float], datetime]:
+    environments = runtime.environments
+    found = await environments.get(environment_id)
+    used = datetime.fromtimestamp(environments.last_used(environment_id), UTC)
+    return found, environments.build_times(environment_id), used
 
 
 def _asked(question: Callable[[Runtime], Awaitable[T]]) -> T:

@@ -10,10 +10,10 @@ from stepflow_python.environments import folder
 from stepflow_python.environments.bytecode import BytecodeStore
 from stepflow_python.environments.installer import Installer, locked_package
 from stepflow_python.environments.interpreters import Interpreter
+from stepflow_python.environments.steps import Steps
 from stepflow_python.environments.threads import in_thread
 from stepflow_python.errors import PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, InstalledPackage
-from stepflow_python.ports import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Plan:
     app_data: Path
 
 
-async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
+async def build(plan: Plan, *, hold: int, steps: Steps) -> Environment:
     """Clear the place, create, install, seal; bytecode only as far as it was made before.
 
     Raises:
@@ -41,13 +41,17 @@ async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
     """
     await in_thread(folder.erase, plan.path)
     async with _erased_on_failure(plan.path):
-        progress(f"creating {plan.id}")
-        site_packages = await in_thread(_create, plan)
+        with steps.step(f"creating {plan.id}"):
+            site_packages = await in_thread(_create, plan)
         python = plan.path / "bin" / "python"
         packages = _packages(plan.lock)
         if plan.lock:
-            progress(f"installing {', '.join(f'{one.name} {one.version}' for one in packages)}")
-            await plan.installer.install(plan.lock, python, hold=hold)
+            named = ", ".join(f"{one.name} {one.version}" for one in packages)
+            with steps.step(f"installing {named}"):
+                cached = await plan.installer.install_cached(plan.lock, python, hold=hold)
+            if not cached:
+                with steps.step(f"downloading {named}"):
+                    await plan.installer.install(plan.lock, python, hold=hold)
         environment = Environment(
             id=plan.id,
             python_version=plan.interpreter.version,
@@ -58,8 +62,8 @@ async def build(plan: Plan, *, hold: int, progress: Progress) -> Environment:
             packages=packages,
             lock="\n".join(plan.lock),
         )
-        progress("sealing")
-        await in_thread(_finish, plan, environment)
+        steps.progress("sealing")
+        await in_thread(_finish, plan, environment, steps.times)
         return environment
 
 
@@ -93,9 +97,9 @@ def _create(plan: Plan) -> Path:
     return site_packages
 
 
-def _finish(plan: Plan, environment: Environment) -> None:
+def _finish(plan: Plan, environment: Environment, times: dict[str, float]) -> None:
     compiled = plan.bytecode.link(environment)
-    folder.seal(environment, plan.key, compiled=compiled)
+    folder.seal(environment, plan.key, compiled=compiled, times=times)
 
 
 def _packages(lock: tuple[str, ...]) -> tuple[InstalledPackage, ...]:

@@ -27,6 +27,7 @@ from stepflow_python.environments.recall import Recall
 from stepflow_python.environments.removal import Removal
 from stepflow_python.environments.requirements import checked
 from stepflow_python.environments.resolution import Resolution, Resolver
+from stepflow_python.environments.steps import Steps
 from stepflow_python.environments.surplus import Limits
 from stepflow_python.environments.threads import in_thread
 from stepflow_python.errors import DependencyError, EnvironmentUnavailableError, PythonEnvironmentError
@@ -43,7 +44,8 @@ class CacheOptions:
 
     `base_packages` are in every environment. `interpreter_path` is taken whenever it fits what is asked for, and
     `default_python` is the version for those who ask for none. `pip` serves those who bring no package sources.
-    `addresses`: requirements may name wheels by their address. What is over the `limits` is removed after a build, but for what is in use or was in the last minute.
+    `addresses`: requirements may name wheels by their address. What is over the `limits` is removed after a build, but
+    for what is in use or was in the last minute.
     """
 
     base_packages: tuple[str, ...] = ()
@@ -197,6 +199,10 @@ class EnvironmentCache:
         """Wait for what is still done in the background: bytecode, comparing files, removing surplus."""
         await self._care.settle()
 
+    def build_times(self, environment_id: EnvironmentId) -> dict[str, float]:
+        """How long each step of its build took, in ms; what was resolved before has no `resolving`."""
+        return folder.build_times(self._places.of(environment_id))
+
     def last_used(self, environment_id: EnvironmentId) -> float:
         """When it was last used, in seconds since the epoch."""
         return self._removal.last_used(environment_id)
@@ -224,9 +230,10 @@ class EnvironmentCache:
                 lines=_locked(spec.lock, addresses=self._options.addresses), good_until=float("inf")
             )
         plan = self._plan(interpreter, resolution, installer)
+        steps = Steps(progress=progress, times={"resolving": resolution.took_ms} if resolution.took_ms else {})
         environment = folder.read(plan.path)
         if environment is None or not await self._removal.folders_sound(environment):
-            environment = await self._build(plan, progress)
+            environment = await self._build(plan, steps)
         good_until = min(resolution.good_until, self._clock() + self._options.lock_age_s)
         self._recall.put(spec, installer.env, environment, good_until)
         return environment
@@ -238,13 +245,13 @@ class EnvironmentCache:
         found = inferred_requirements(spec.imports, python=interpreter.version, provided=provided)
         return checked((*requirements, *(name for name in found if name not in provided)), addresses=addresses)
 
-    async def _build(self, plan: Plan, progress: Progress) -> Environment:
+    async def _build(self, plan: Plan, steps: Steps) -> Environment:
         async with exclusive(self._places.lock_of(plan.id), timeout_s=self._options.build_timeout_s) as hold:
             # Whoever held the lock before us may just have built it.
             environment = folder.read(plan.path)
             if environment is None:
                 async with self._removal.unused(plan.id):
-                    environment = await build(plan, hold=hold, progress=progress)
+                    environment = await build(plan, hold=hold, steps=steps)
         self._care.tidy()
         return environment
 

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from stepflow_python.environments.content import environment_id
 from stepflow_python.environments.files import write_whole
@@ -22,6 +22,7 @@ class _Marker(Value):
 
     key: str
     environment: Environment
+    times: dict[str, float] = Field(default_factory=dict)
 
 
 def read(path: Path) -> Environment | None:
@@ -35,20 +36,31 @@ def read(path: Path) -> Environment | None:
     return environment if named and environment.path == path and environment.interpreter.exists() else None
 
 
+def build_times(path: Path) -> dict[str, float]:
+    """How long each step of the build took, in ms; nothing if it is not whole."""
+    try:
+        return _Marker.model_validate_json((path / MARKER).read_bytes()).times
+    except (OSError, ValidationError):
+        return {}
+
+
 def is_whole(environment: Environment) -> bool:
     """Whether an environment that was read before is still there; two looks at the disk, no reading."""
     return (environment.path / MARKER).exists() and environment.interpreter.exists()
 
 
-def seal(environment: Environment, key: str, *, compiled: bool) -> None:
-    """Make all of it readable by everyone and writable by none, then whole; `compiled`: its bytecode is complete."""
+def seal(environment: Environment, key: str, *, compiled: bool, times: Mapping[str, float] | None = None) -> None:
+    """Make all of it readable by everyone and writable by none, then whole; `compiled`: its bytecode is complete.
+
+    `times`: how long each step of the build took, in ms.
+    """
     found = protect(environment.path)
     # One that a package brought would pose as ours.
     (environment.path / INVENTORY).unlink(missing_ok=True)
     if compiled:
         keep(environment.path, found)
     marker = environment.path / MARKER
-    write_whole(marker, _Marker(key=key, environment=environment).model_dump_json().encode())
+    write_whole(marker, _Marker(key=key, environment=environment, times=dict(times or {})).model_dump_json().encode())
     protect_one(marker, 0o600)
     protect_one(environment.path, 0o755)
 

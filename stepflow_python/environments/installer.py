@@ -54,27 +54,32 @@ class Installer:
             raise installer_error(done, doing=f"resolving {', '.join(requirements)}", folder=self.folder.parent)
         return _lines(done.stdout.decode())
 
-    async def install(self, lock: Sequence[str], python: Path, *, hold: int) -> None:
-        """Install exactly the lock into a virtualenv, from the cache if all is there, else from the registry.
+    async def install_cached(self, lock: Sequence[str], python: Path, *, hold: int) -> bool:
+        """Install exactly the lock into a virtualenv if all of it is cached; whether it was.
+
+        Asking the registry whether the cache is right costs more than installing from it; hashes prove it anyway.
 
         Args:
             lock: lines as `resolve` gives them.
             python: the virtualenv's own interpreter.
             hold: descriptor of the lock that the installer must keep while it lives.
+        """
+        return (await self._sync(lock, python, "--offline", hold=hold)).returncode == 0
+
+    async def install(self, lock: Sequence[str], python: Path, *, hold: int) -> None:
+        """Install exactly the lock, fetching what is not cached; arguments as above.
 
         Raises:
             EnvironmentUnavailableError: the registry cannot be reached, or the disk is full.
             DependencyError: a file is not the one that was locked.
         """
-        argv = [str(self.program), "pip", "sync", *_COMMON, "--require-hashes", "--link-mode", "hardlink"]
-        argv += ["--python", str(python)]
-        text = "\n".join(lock) + "\n"
-        # Asking the registry whether the cache is right costs more than installing from it; hashes prove it anyway.
-        done = await self._run([*argv, "--offline", "-"], text, hold)
-        if done.returncode != 0:
-            done = await self._run([*argv, "-"], text, hold)
+        done = await self._sync(lock, python, hold=hold)
         if done.returncode != 0:
             raise installer_error(done, doing=f"installing {len(lock)} packages", folder=self.folder.parent)
+
+    async def _sync(self, lock: Sequence[str], python: Path, *options: str, hold: int) -> Completed:
+        argv = [str(self.program), "pip", "sync", *_COMMON, "--require-hashes", "--link-mode", "hardlink"]
+        return await self._run([*argv, "--python", str(python), *options, "-"], "\n".join(lock) + "\n", hold)
 
     async def forget(self, names: Sequence[str]) -> None:
         """Remove all versions of some distributions from the cache of downloads; they are fetched when needed again."""

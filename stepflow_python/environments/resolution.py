@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -31,10 +32,14 @@ class _Kept(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What requirements came to: `lines` as the installer takes them, good until `good_until` (epoch seconds)."""
+    """What requirements came to: `lines` as the installer takes them, good until `good_until` (epoch seconds).
+
+    `took_ms`: how long that took just now; none if it was known.
+    """
 
     lines: tuple[str, ...]
     good_until: float
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,8 @@ class Resolver:
             # Whoever held the lock before us may just have made it.
             if kept is not None and (kept.made_at > asked_at or (not refresh and self._fresh(kept))):
                 return self._resolution(kept)
-            progress(f"resolving {len(requirements)} requirements")
+            progress(f"resolving {', '.join(requirements)}")
+            started = time.monotonic()
             try:
                 lines = await installer.resolve(requirements, interpreter, refresh=refresh)
             except EnvironmentUnavailableError:
@@ -86,7 +92,8 @@ class Resolver:
                 return Resolution(lines=kept.lines, good_until=self.clock() + _GRACE_S)
             kept = _Kept(made_at=self.clock(), lines=lines)
             write_whole(path, kept.model_dump_json().encode())
-        return self._resolution(kept)
+            took_ms = round((time.monotonic() - started) * 1000, 1)
+        return replace(self._resolution(kept), took_ms=took_ms)
 
     def _fresh(self, kept: _Kept) -> bool:
         return 0 <= self.clock() - kept.made_at < self.max_age_s

@@ -159,3 +159,19 @@ def test_a_cancelled_build_leaves_nothing_running(
 
     environment = asyncio.run(main())
     assert _run(environment, "import apple; print(apple.VERSION)") == "1.0"
+
+
+def test_each_step_is_told_and_timed(local_cache: EnvironmentCache, make_wheel: MakeWheel) -> None:
+    """With the names of what is resolved and installed; built again, nothing is resolved nor fetched."""
+    make_wheel("apple")
+    spec = EnvironmentSpec(requirements=("apple",))
+    told: list[str] = []
+    environment = asyncio.run(local_cache.ensure(spec, progress=told.append))
+    assert told[0] == "resolving apple"
+    assert "installing apple 1.0" in told
+    times = local_cache.build_times(environment.id)
+    assert set(times) - {"downloading"} == {"resolving", "creating", "installing"}
+    assert min(times.values()) > 0
+    asyncio.run(local_cache.remove(environment.id))
+    asyncio.run(local_cache.ensure(spec))
+    assert set(local_cache.build_times(environment.id)) == {"creating", "installing"}
