@@ -123,12 +123,12 @@ class Removal:
 
     async def _judged(self, environment: Environment, *, files: bool) -> bool:
         if not is_compiled(environment.path):
-            return folder.is_whole(environment)
+            return True  # not complete yet, or just removed: there is nothing to compare
         suspicious = bool(changed_folders(environment.path))
         if files and not suspicious:
             suspicious = bool(await in_thread(changed_files, environment.path))
         if not suspicious:
-            return folder.is_whole(environment)
+            return True
         async with exclusive(self.places.lock_of(environment.id), timeout_s=self.timeout_s):
             # It may have been built anew while we waited.
             changed = await in_thread(_changed, environment.path)

@@ -199,3 +199,20 @@ def test_an_altered_file_is_noticed_beside_the_first_use(
     assert "was changed from outside" in caplog.text
     again = asyncio.run(_settled(cache, "apple"))
     assert (again.site_packages / "apple" / "core.py").read_text() == "VALUE = 'good'\n"
+
+
+def test_one_that_is_removed_is_not_called_damaged(
+    local_cache: EnvironmentCache, make_wheel: MakeWheel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The comparison that is due finds nothing to compare, and says nothing."""
+    make_wheel("apple")
+    environment = asyncio.run(_settled(local_cache, "apple"))
+
+    async def main() -> None:
+        cache = _fresh(local_cache)
+        await cache.ensure(EnvironmentSpec(requirements=("apple",)))
+        await cache.remove(environment.id)
+        await cache.settle()
+
+    asyncio.run(main())
+    assert caplog.text == ""
