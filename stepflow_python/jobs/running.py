@@ -9,18 +9,16 @@ from stepflow_python.model.environment import Environment, EnvironmentId
 from stepflow_python.ports import Environments, SandboxRun
 
 # One run does not take every core: numerical libraries start a thread per core of the host, not of the limit.
-THREADS = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "POLARS_MAX", "VECLIB_MAXIMUM")
-}
+THREADS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
+)
 CLEAN = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/work",
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TMPDIR": "/tmp",  # noqa: S108 - inside the box, private to the run
     "USER": "tool",
     "LOGNAME": "tool",
-    "STEPFLOW_OUTPUT_DIR": "/work/output",
 }
 
 

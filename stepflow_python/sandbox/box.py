@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from stepflow_python.errors import InternalError
 from stepflow_python.model.limits import Limits
@@ -217,7 +217,7 @@ def _request(run: SandboxRun, box: Box) -> Iterator[int]:
             "input_schema": run.input_schema,
             "stdin": run.stdin,
             "files": run.files,
-            "env": run.env,
+            "env": _places(box) | run.env,
             "site_packages": str(box.prefix / site_packages),
             "prefix": str(box.prefix),
             "output_folder": box.output_folder,
@@ -234,6 +234,11 @@ def _request(run: SandboxRun, box: Box) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _places(box: Box) -> dict[str, str]:
+    """Where a run finds its folders: every tier has its own."""
+    return {"HOME": str(PurePosixPath(box.output_folder).parent), "STEPFLOW_OUTPUT_DIR": box.output_folder}
 
 
 def _guest_limits(limits: Limits, box: Box) -> dict[str, int | None]:

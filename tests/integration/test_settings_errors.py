@@ -203,6 +203,8 @@ def test_without_the_sandbox(run: Run) -> None:
     """ENABLE_SANDBOXING=false: the record says `process`; where MIN_ISOLATION is set as well, it holds."""
     assert run({}, "print(1)")["isolation"] == "namespaces"
     assert run({"ENABLE_SANDBOXING": "false"}, "print(1)")["isolation"] == "process"
+    leave = "import os\nopen(os.environ['STEPFLOW_OUTPUT_DIR'] + '/a', 'w').close()\n"
+    assert run({"ENABLE_SANDBOXING": "false"}, leave)["files"] == {"a": ""}
     assert run({"ENABLE_SANDBOXING": "false"}, DRAW, "--with", "segno>=1.6,<2")["result"] == "M3-M"
     both = {"ENABLE_SANDBOXING": "false", "MIN_ISOLATION": "process"}
     assert run(both, "print(1)")["isolation"] == "process"

@@ -6,7 +6,7 @@ from stepflow_python.model.limits import Limits
 from stepflow_python.sandbox.command import View, bubblewrap_command, python_command, unprivileged_command
 
 VIEW = View(
-    shown=((Path("/staged/0"), Path("/root/py")), (Path("/usr/lib/env"), Path("/usr/lib/env"))),
+    shown=((Path("/staged/0"), Path("/closed/py")), (Path("/usr/lib/env"), Path("/usr/lib/env"))),
     guest=Path("/staged/guest"),
     etc=Path("/staged/etc"),
 )
@@ -40,7 +40,7 @@ def test_the_host_is_shown_read_only() -> None:
     """What is staged appears at its own path; nothing of the host is writable; folders in /usr are there already."""
     argv = bubblewrap_command(Path("/b"), VIEW, Limits())
     shown = pairs(argv, "--ro-bind")
-    assert ("/staged/0", "/root/py") in shown
+    assert ("/staged/0", "/closed/py") in shown
     assert ("/usr/lib/env", "/usr/lib/env") not in shown
     assert "--bind" not in argv
     assert "--dev-bind" not in argv
