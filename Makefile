@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench lock wheel clean
+.PHONY: help demo test check bench soak lock wheel clean
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
 
@@ -33,9 +33,13 @@ check: $(READY) ## format, lint, strict types, import contract
 bench: $(READY) ## figures beside their baselines; QUICK=1 ends within five minutes
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
 
+soak: $(READY) ## ten thousand jobs on each pair of broker and record while everything is killed; JOBS=n for another number
+	$(BIN)/python scripts/soak.py --write $(if $(JOBS),--jobs $(JOBS))
+
 lock: ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras -o requirements/runtime.txt
+	@# Without the extra `conda`: 80 MB, which few need.
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --extra redis --extra postgresql --extra llm --extra http -o requirements/runtime.txt
 	grep '^uv==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
 
 wheel: $(READY) ## dist/*.whl

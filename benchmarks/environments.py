@@ -20,6 +20,7 @@ from stepflow_python.model.environment import Environment
 from stepflow_python.ports import EnvironmentSpec
 
 SPEC = EnvironmentSpec(requirements=("requests", "pydantic", "numpy"))
+SMALL = ("six", "idna", "certifi", "urllib3", "packaging", "toml", "attrs", "tomli", "sniffio", "h11")
 UV = uv.find_uv_bin()
 
 
@@ -28,7 +29,11 @@ def figures(*, quick: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="environments-") as scratch:
         bench = Bench(Path(scratch))
         try:
-            return [*bench.found_again(rounds=200 if quick else 2000), *bench.made_new(rounds=3 if quick else 9)]
+            return [
+                *bench.found_again(rounds=200 if quick else 2000),
+                *bench.made_new(rounds=3 if quick else 9),
+                bench.shared(),
+            ]
         finally:
             bench.close()
 
@@ -114,6 +119,25 @@ class Bench:
             milliseconds(f"environments.new_{name}", f"{what}, beside {other}", medians["ours"], medians[name], goal)
             for name, (other, goal) in beside.items()
         ]
+
+    def shared(self) -> Figure:
+        """Fifty tools that need one of ten sets, all at once."""
+        before = set(self.cache.ids())
+        specs = [EnvironmentSpec(requirements=(SMALL[tool % 10],)) for tool in range(50)]
+
+        async def all_at_once() -> None:
+            await asyncio.gather(*(self.cache.ensure(spec) for spec in specs))
+
+        self.loop.run_until_complete(all_at_once())
+        self.settle(self.cache)
+        return Figure.of(
+            id="environments.shared",
+            name="environments of 50 tools with 10 distinct sets, beside one a tool",
+            value=len(set(self.cache.ids()) - before),
+            unit="environments",
+            baseline=len(specs),
+            goal="<= 10 environments",
+        )
 
     def rebuild(self) -> None:
         """Ours: whole, with bytecode, sealed."""

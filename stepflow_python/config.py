@@ -37,11 +37,21 @@ def _path_list(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatev
     return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
 
 
+def _pair_list(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatever it is given
+    if not isinstance(value, str):
+        return value
+    pairs = [part.split("=") for part in value.split(",") if part.strip()]
+    if any(len(pair) != 2 or not all(map(str.strip, pair)) for pair in pairs):  # noqa: PLR2004 - a pair
+        raise ValueError("expected NAME=VALUE, separated by commas")
+    return {name.strip(): text.strip() for name, text in pairs}
+
+
 def _upper(value: Any) -> Any:  # noqa: ANN401 - a validator receives whatever it is given
     return value.upper() if isinstance(value, str) else value
 
 
 RequirementList = Annotated[tuple[str, ...], BeforeValidator(_requirement_list)]
+PairList = Annotated[dict[str, str], BeforeValidator(_pair_list)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 PathList = Annotated[tuple[Path, ...], BeforeValidator(_path_list)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
@@ -56,6 +66,8 @@ class Settings(Value):
 
     home: Path = _setting(Path(), "Folder of databases and environments (default: the user's data folder)")
     enable_ast_parsing: bool = _setting(True, "Parse tools before they run; off, arguments are not checked")
+    custom_parser: str = _setting("", "Parser of another package, by its entry point's name; empty: ours")
+    custom_executor: str = _setting("", "Executor of another package, which then runs tools in place of the sandbox")
     enable_dependency_analysis: bool = _setting(True, "Read what a tool needs from its source")
     max_code_size: int = _setting(1_048_576, "Largest source", unit="bytes", ge=1)
     allowed_imports: CommaList = _setting((), "Modules that tools may import; empty: all")
@@ -90,19 +102,45 @@ class Settings(Value):
     interpreter_path: Path | None = _setting(None, "Python that tools run on (default: by version)")
     version: str | None = _setting(None, "Python version of a tool that asks for none, such as 3.12")
     base_packages: RequirementList = _setting((), "Requirements in every environment")
-    allow_addresses: bool = _setting(False, "Requirements may name wheels by address, also on this host")
+    allow_addresses: bool = _setting(False, "Requirements may name packages by address, also on this host")
+    allow_source_builds: bool = _setting(False, "Build packages that have no wheel, in the sandbox")
+    conda_channels: CommaList = _setting((), "Channels that `conda:name` is taken from, by name or address")
     virtual_env_path: Path | None = _setting(None, "Folder of environments (default: below HOME)")
     auto_cleanup: bool = _setting(True, "Remove the least recently used environments over the maximum")
     max_environments: int = _setting(100, "Environments kept", ge=1)
     max_environments_bytes: int = _setting(
         0, "Disk that environments may take together; 0: no limit", unit="bytes", ge=0
     )
+    extensions: CommaList = _setting((), "Extensions that may be lent to tools; empty: all that are installed")
+    extension_config: Path | None = _setting(
+        None, "TOML file with a section for each extension (default: extensions.toml below HOME, if there)"
+    )
+    max_extension_calls: int = _setting(10_000, "Calls of extensions in one run", ge=0)
+    max_extension_bytes: int = _setting(
+        67_108_864, "What those calls may move, there and back together", unit="bytes", ge=0
+    )
     database_url: str = _setting("", "SQLAlchemy URL of the record (default: SQLite below HOME)", secret=True)
     broker_url: str = _setting(EMBEDDED, "Celery broker URL; `embedded` is SQLite below HOME", secret=True)
     result_backend: str = _setting("", "Celery result backend URL, for `.get()` and chords; empty: none", secret=True)
     queue: str = _setting("stepflow", "Default queue")
+    queue_by_python: PairList = _setting(
+        {}, "Queues of Python versions, such as `3.12=py312`; requests that name no queue go there"
+    )
     concurrency: int = _setting(8, "Executions at a time in one worker", ge=1, le=1024)
-    lease: float = _setting(15.0, "A worker silent for so long loses its executions to the next one", unit="s", ge=1)
+    max_queued: int = _setting(0, "Executions that may wait; further ones are refused; 0: no limit", ge=0)
+    max_per_tool: int = _setting(0, "Executions of one tool at a time, over all workers; 0: no limit", ge=0)
+    start_rate: str = _setting(
+        "",
+        "Most starts of one worker, such as `10/s`, `300/m`, `5000/h`; empty: no limit",
+        pattern=r"^([1-9]\d*/[smh])?$",
+    )
+    stop_timeout: float = _setting(
+        20.0, "At SIGTERM, how long running tools may go on before they are handed back", unit="s", ge=0
+    )
+    warm: bool = _setting(True, "Workers keep processes waiting for tools that are called again")
+    warm_memory: int = _setting(1024, "Memory of all that waits; the longest unused goes first", unit="MiB", ge=16)
+    warm_idle: float = _setting(300.0, "What waits for tools that nobody called for so long is ended", unit="s", gt=0)
+    lease: float = _setting(30.0, "A worker silent for so long loses its executions to the next one", unit="s", ge=1)
     log_level: LogLevel = _setting("WARNING", "Least level that is logged: DEBUG, INFO, WARNING, ERROR")
 
     @classmethod
@@ -134,6 +172,11 @@ class Settings(Value):
     def environments_path(self) -> Path:
         """The folder of environments."""
         return self.virtual_env_path or self.home / "environments"
+
+    @property
+    def extension_file(self) -> Path:
+        """The file that configures extensions; it need not be there unless it was named."""
+        return self.extension_config or self.home / "extensions.toml"
 
     @property
     def database(self) -> str:

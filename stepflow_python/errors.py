@@ -74,6 +74,13 @@ class ExecutionError(PythonError):
     category = ErrorCategory.REQUEST
 
 
+class QueueFullError(ExecutionError):
+    """So many executions wait already that no further one is taken; a later try may succeed."""
+
+    category = ErrorCategory.PLATFORM
+    retryable = True
+
+
 class PythonEnvironmentError(PythonError):
     """An environment or interpreter is unknown, or could not be built."""
 

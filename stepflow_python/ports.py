@@ -1,18 +1,22 @@
-"""The outside worlds as the jobs floor sees them: protocols of at most five methods.
+"""The outside worlds as the jobs floor sees them: protocols of a few methods.
 
 The first five are the public interfaces of the product; the others are the seams between its floors.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import JsonValue
 
+from stepflow_python.messages import Delivery
 from stepflow_python.model.environment import Environment, EnvironmentConfig, EnvironmentId, PipConfig
+from stepflow_python.model.extension import ExtensionCall
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, PythonMetrics
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.module import Dependency, Import, NeededModule, Parameter, PythonFunction, PythonModule
@@ -116,6 +120,32 @@ def silent(_message: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """What takes time on the way to an environment: told to whoever watches, and timed for the record.
+
+    `times` in ms, by the first word of each step; one that failed is among them.
+    """
+
+    progress: Progress = silent
+    times: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, message: str) -> Iterator[None]:
+        """Tell that a step begins; its time is noted when it ends."""
+        self.progress(message)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.took(message.partition(" ")[0], started)
+
+    def took(self, step: str, started: float) -> None:
+        """Note a step that nobody is told of; `started` on the monotonic clock."""
+        took = (time.monotonic() - started) * 1000
+        self.times[step] = round(self.times.get(step, 0.0) + took, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
     """What an environment must hold: `python` is a version such as `3.12`, a specifier such as `>=3.9`, or none.
 
@@ -133,7 +163,7 @@ class EnvironmentSpec:
 class Environments(Protocol):
     """Finds or builds environments."""
 
-    async def ensure(self, spec: EnvironmentSpec, *, progress: Progress = silent, refresh: bool = False) -> Environment:
+    async def ensure(self, spec: EnvironmentSpec, *, steps: Steps | None = None, refresh: bool = False) -> Environment:
         """The environment of this content, built if it is not there; `refresh`: resolved anew.
 
         Raises:
@@ -162,22 +192,29 @@ class SandboxRun:
     """One run: everything is resolved, nothing in it is trusted but the environment's paths.
 
     `function` none runs the source as `__main__`. `arguments` are JSON, already checked against `input_schema`, by
-    which the guest converts what JSON has no type for; `parameters` say how each is passed.
+    which the guest converts what JSON has no type for; `parameters` say how each is passed. `tool` names the tool
+    through all its runs, and `extensions` the modules of the host that are lent to this one.
     """
 
     execution_id: str
     environment: Environment
     source: str
     module_name: str
+    tool: str = ""
     function: str | None = None
     parameters: tuple[Parameter, ...] = ()
     arguments: dict[str, JsonValue] = field(default_factory=dict)
     input_schema: dict[str, JsonValue] = field(default_factory=dict)
     stdin: bytes = b""
     files: dict[str, bytes] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    """What every run of the environment is given; the request's own `env` goes before it."""
     env: dict[str, str] = field(default_factory=dict)
+    imports: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Modules that the source imports, with the names it takes of each: what can be imported ahead of a run."""
     limits: Limits = field(default_factory=Limits)
     security: SecuritySettings = field(default_factory=SecuritySettings)
+    extensions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,17 +236,41 @@ class Sandbox(Protocol):
 
         Raises:
             IsolationUnavailableError: this host cannot isolate well enough.
+            SecurityViolationError: it brings files, and may have none.
             InternalError: the box could not be started.
         """
 
     def status(self, execution_id: str) -> SecurityStatus:
         """What is known of a run while it lasts."""
 
+    def printed(self, execution_id: str, *, stdout_from: int = 0, stderr_from: int = 0) -> tuple[bytes, bytes]:
+        """What a run has printed so far on stdout and stderr, from these bytes on; nothing of one that is not here."""
+
     async def isolation(self) -> IsolationReport:
         """What this host can do; probed once."""
 
     async def close(self) -> None:
         """Kill what still runs."""
+
+
+# --- extensions -------------------------------------------------------------------------------------------------------
+
+
+class HostCall(Protocol):
+    """Modules of the host, as a run calls them."""
+
+    async def serve(self, line: socket.socket, run: SandboxRun) -> None:
+        """Answer the calls that come over a run's own stream socket, until it is closed or this is cancelled.
+
+        Whatever comes in is a stranger's; nothing of it is an exception.
+        """
+
+
+class CallLog(Protocol):
+    """The record of calls of extensions."""
+
+    async def record_calls(self, execution_id: str, calls: Sequence[ExtensionCall]) -> None:
+        """Add calls of an execution; durable on return."""
 
 
 # --- store ------------------------------------------------------------------------------------------------------------
@@ -219,11 +280,20 @@ class Sandbox(Protocol):
 class Claim:
     """What a worker got: an `attempt` number to run, or the recorded `result` of an execution that has ended.
 
-    Both none: somebody else is running it now.
+    Both none: somebody else is running it now, or, if `crowded`, as many executions of its tool as may.
     """
 
     attempt: int | None = None
     result: ExecutionResult | None = None
+    crowded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What others want of a running execution: that it stops, that what it prints can be followed."""
+
+    cancel: bool = False
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,28 +309,46 @@ class Attempt:
 class Ledger(Protocol):
     """The record as workers and clients write it. Each change of status is guarded; each call is durable on return."""
 
-    async def enqueue(self, request: ExecutionRequest) -> Claim:
+    async def enqueue(self, request: ExecutionRequest, delivery: Delivery | None = None) -> Claim:
         """Record a queued execution before its message is sent; an id that is there already changes nothing.
+
+        The message is kept until the execution has ended, and sent again if it seems to be lost.
 
         Returns:
             The recorded result if the execution has ended; else an empty claim.
+
+        Raises:
+            QueueFullError: too many wait already.
         """
 
-    async def claim(self, request: ExecutionRequest) -> Claim:
-        """Take an execution to run it: queued to running. Makes its row if no client did."""
+    async def claim(self, request: ExecutionRequest, delivery: Delivery | None = None) -> Claim:
+        """Take an execution to run it: queued to running. Makes its row, and keeps its message, if no client did."""
 
     async def finish(self, attempt: Attempt) -> ExecutionResult:
         """Record an attempt and end its execution; returns what is on record: the first end wins."""
 
-    async def request_cancel(self, execution_id: str) -> ExecutionRecord:
-        """Cancel: a queued execution ends at once, a running one is marked.
+    async def give_back(self, attempt: Attempt, *, delay_s: float = 0.0) -> bool:
+        """Record an attempt and queue its execution again, for at least `delay_s`; false where it must end here."""
+
+    async def request_cancel(self, execution_id: str, *, running: bool = True) -> ExecutionRecord:
+        """Cancel: a queued execution ends at once, a running one is marked, if `running`.
 
         Raises:
             ExecutionError: no such execution.
         """
 
-    async def cancel_requested(self, execution_id: str) -> bool:
-        """Whether a running execution was asked to stop."""
+    async def wishes(self, execution_id: str) -> Wishes:
+        """What others want of a running execution; asking keeps the claim."""
+
+
+class Reusable(Protocol):
+    """Results of pure tools, by a key of all that they depend on."""
+
+    async def find(self, key: str, *, younger_than_s: float) -> ExecutionResult | None:
+        """The result of this key, if there is one of this age that succeeded."""
+
+    async def keep(self, key: str, execution_id: str) -> None:
+        """From now on this execution's result is the one of this key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,16 +390,3 @@ class History(Protocol):
 
     async def metrics(self, query: HistoryFilter) -> PythonMetrics:
         """Totals."""
-
-
-# --- messaging --------------------------------------------------------------------------------------------------------
-
-
-class Dispatcher(Protocol):
-    """Sends a request on its way to a worker."""
-
-    async def send(self, request: ExecutionRequest) -> None:
-        """Publish `stepflow.execute`; `InternalError` names the broker when it cannot be reached."""
-
-    async def send_chain(self, requests: Sequence[ExecutionRequest]) -> None:
-        """Publish a chain: each step runs after the one before it, and may refer to its result."""

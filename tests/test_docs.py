@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from support.attacks import load_attacks
 
 from stepflow_python.cli.diagnosis import shown
 from stepflow_python.cli.exits import BY_CATEGORY, BY_STATUS
@@ -43,7 +44,12 @@ def test_every_command_has_its_section() -> None:
 def test_every_option_is_explained(path: str, command: click.Command) -> None:
     """Each option is in the section of its command, and none is there that the command has not."""
     text = sections()[path]
-    options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
+    options = {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+        if option.startswith("-")
+    }
     assert set(re.findall(r"`(--?[a-z][a-z-]*)", text)) == options
     assert all(choice in text for parameter in command.params for choice in choices(parameter))
 
@@ -71,3 +77,27 @@ def test_every_setting_has_its_row() -> None:
         default = "" if variable == HOME else shown(field.default)
         expected.append((f"`{variable}`", f"`{default}`" if default else "", traits["unit"], field.description))
     assert rows == expected
+
+
+def promises() -> dict[str, list[str]]:
+    """The rows of the table in `security.md`: a promise, and what tests it."""
+    rows = re.findall(r"^\| \*\*(.+?)\*\*.* \| (`.+`) \|$", (DOCS / "security.md").read_text(), flags=re.MULTILINE)
+    return {promise: re.findall(r"`([^`]+)`", tested) for promise, tested in rows}
+
+
+@pytest.mark.parametrize("named", promises().values(), ids=promises())
+def test_every_promise_is_tested(named: list[str]) -> None:
+    """Whatever a promise of security names is an attack or a test that exists."""
+    attacks = {attack.name for attack in load_attacks()}
+    for name in named:
+        path, _, test = name.partition("::")
+        if test:
+            assert f"def {test}(" in (DOCS.parent / path).read_text(), name
+        else:
+            assert name in attacks, name
+
+
+def test_every_line_of_the_promises_is_read() -> None:
+    """No row of the table escapes the check above."""
+    rows = [line for line in (DOCS / "security.md").read_text().splitlines() if line.startswith("| **")]
+    assert len(rows) == len(promises()) > 10

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from stepflow_python.config import Settings
+from stepflow_python.messages import Dispatcher, Live, Loose
 from stepflow_python.messaging.app import make_app
 from stepflow_python.messaging.dispatch import CeleryDispatcher
-from stepflow_python.ports import Dispatcher, History, Ledger
+from stepflow_python.ports import History, Ledger
+from stepflow_python.store.ledger import Bounds
 from stepflow_python.store.opening import open_store
 
 
@@ -19,6 +21,8 @@ class Connection:
     ledger: Ledger
     history: History
     dispatcher: Dispatcher
+    loose: Loose
+    live: Live
 
 
 @asynccontextmanager
@@ -28,10 +32,12 @@ async def open_connection(settings: Settings) -> AsyncIterator[Connection]:
     Raises:
         DatabaseError: the record cannot be opened.
     """
-    async with open_store(settings.database) as store:
+    async with open_store(settings.database, bounds=Bounds(queued=settings.max_queued)) as store:
         yield Connection(
             settings=settings,
             ledger=store.ledger,
             history=store.history,
+            loose=store.loose,
+            live=store.live,
             dispatcher=CeleryDispatcher(make_app(settings), settings),
         )

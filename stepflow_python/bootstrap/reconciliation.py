@@ -1,4 +1,4 @@
-"""The record of environments, brought in line with what is on the disk."""
+"""The record, brought in line with what is there: environments on the disk, and workers that live."""
 
 import logging
 
@@ -26,3 +26,11 @@ async def reconcile(store: Store, cache: EnvironmentCache) -> None:
                     await store.ledger.environment_made(environment)
     except PythonError as error:
         log.warning("environments on record: %s", error)
+
+
+async def tie_up(store: Store) -> None:
+    """End executions whose process died and that nobody can run again, such as those of a command line."""
+    try:
+        await store.loose.end_abandoned()
+    except PythonError as error:
+        log.warning("abandoned executions: %s", error)

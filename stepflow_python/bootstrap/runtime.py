@@ -1,23 +1,30 @@
 """Settings to wired objects: the one place that names concrete classes."""
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
-from stepflow_python.bootstrap.reconciliation import reconcile
+from stepflow_python.bootstrap.custom import PipelineRunner, chosen_parser, chosen_runner
+from stepflow_python.bootstrap.lending import LentLater
+from stepflow_python.bootstrap.reconciliation import reconcile, tie_up
 from stepflow_python.config import Settings
 from stepflow_python.environments.cache import CacheOptions, EnvironmentCache
 from stepflow_python.environments.service import VirtualEnvironments
 from stepflow_python.environments.surplus import Limits as EnvironmentLimits
+from stepflow_python.errors import ExecutionError
 from stepflow_python.jobs.authorize import Rules
 from stepflow_python.jobs.execution import Executions
 from stepflow_python.jobs.job import JobRunner
 from stepflow_python.jobs.middleware import answering, counted, logged
 from stepflow_python.jobs.monitoring import RecordMonitoring
-from stepflow_python.jobs.pipeline import Floor, run_job
+from stepflow_python.jobs.patience import PatientLedger
+from stepflow_python.jobs.pipeline import Floor
 from stepflow_python.jobs.sources import Sources
+from stepflow_python.messages import Delivery, Loose
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.security import IsolationTier, SecurityLevel, SecuritySettings
@@ -35,8 +42,13 @@ from stepflow_python.ports import (
 )
 from stepflow_python.sandbox.host import SandboxConfig
 from stepflow_python.sandbox.service import HostSandbox
+from stepflow_python.sandbox.warm.options import WarmOptions
+from stepflow_python.store.ledger import Bounds
 from stepflow_python.store.maintenance import prune
 from stepflow_python.store.opening import open_store
+
+if TYPE_CHECKING:
+    from stepflow_python.extensions.context import ExtensionContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,65 +64,118 @@ class Runtime:
     environments: EnvironmentCache
     sandbox: Sandbox
     ledger: Ledger
+    loose: Loose
     history: History
 
-    async def execute_payload(self, payload: object, previous: object = None) -> ExecutionResult:
+    async def execute_delivery(
+        self, payload: object, previous: object = None, delivery: Delivery | None = None
+    ) -> ExecutionResult:
         """Run what a message holds; see `jobs.execution`."""
-        return await self.executor.execute_payload(payload, previous)
+        return await self.executor.execute_delivery(payload, previous, delivery)
+
+    async def cancel(self, execution_id: str, *, running: bool) -> None:
+        """Stop an execution; one that is not on record needs no stopping."""
+        with contextlib.suppress(ExecutionError):
+            await self.ledger.request_cancel(execution_id, running=running)
+
+    async def drop(self, payload: object) -> None:
+        """Record that a message will not be run; see `jobs.execution`."""
+        await self.executor.drop(payload)
+
+    async def hand_back(self) -> None:
+        """End what runs here and queue it again; see `jobs.execution`."""
+        await self.executor.hand_back()
 
     async def cleanup(self, *, older_than_days: float) -> dict[str, int]:
-        """Remove records that ended longer ago; counts by what was removed."""
-        pruned = await prune(self.settings.database, older_than=timedelta(days=older_than_days))
-        return asdict(pruned)
+        """Remove environments last used, and records ended, longer ago; counts by what was removed."""
+        age = timedelta(days=older_than_days)
+        removed = await self.environments.expire(age.total_seconds())
+        return {"environments": len(removed), **asdict(await prune(self.settings.database, older_than=age))}
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, environ: Mapping[str, str]) -> AsyncIterator[Runtime]:
-    """The runtime of this process; `environ` is read for PATH, HOME and the installer's own variables only.
+async def open_runtime(
+    settings: Settings,
+    *,
+    environ: Mapping[str, str],
+    context: "ExtensionContext | None" = None,
+    warm: WarmOptions | None = None,
+) -> AsyncIterator[Runtime]:
+    """The runtime of this process.
+
+    Args:
+        settings: all that the operator chose.
+        environ: read for PATH, HOME, the installer's own variables and those that the extensions' file names.
+        context: the extensions that may be lent; those that are installed if none.
+        warm: how much may wait for tools that are called again; nothing does if none.
 
     Raises:
         DatabaseError: the record cannot be opened.
+        ConfigurationError: the extensions' file cannot be used.
     """
-    async with open_store(settings.database, lease_s=settings.lease) as store:
-        sandbox = HostSandbox(sandbox_config(settings, environ))
-        cache = EnvironmentCache(settings.environments_path, environ=environ, options=cache_options(settings))
+    async with open_store(settings.database, lease_s=settings.lease, bounds=_bounds(settings)) as store:
+        ledger = PatientLedger(ledger=store.ledger, delays=_delay_s)
+        lent = LentLater(settings, environ, store.ledger, context)
+        sandbox = HostSandbox(replace(sandbox_config(settings, environ), warm=warm), lent)
+        cache = _cache(settings, environ, sandbox)
         await reconcile(store, cache)
         floor = Floor(
-            sources=_sources(settings, store.history),
-            rules=_rules(settings),
+            sources=await _sources(settings, store.history),
+            rules=_rules(settings, lent),
             environments=cache,
             sandbox=sandbox,
-            ledger=store.ledger,
+            ledger=ledger,
+            reusable=store.reusable,
         )
-        monitoring = RecordMonitoring(store.history)
+        monitoring, environment = RecordMonitoring(store.history), VirtualEnvironments(cache)
         try:
             yield Runtime(
                 settings=settings,
                 parser=AstParser(max_code_size=settings.max_code_size),
                 security=PolicySecurity(_level_settings(settings, SecurityLevel.STRICT), sandbox.status),
-                environment=VirtualEnvironments(cache),
+                environment=environment,
                 executor=Executions(
-                    run_job=_wrapped(floor, monitoring),
-                    ledger=store.ledger,
+                    run_job=_wrapped(floor, monitoring, await chosen_runner(settings)),
+                    ledger=ledger,
                     history=store.history,
-                    environments=cache,
+                    environment=environment,
+                    sandbox=sandbox,
+                    live=store.live,
                     max_code_size=settings.max_code_size,
                 ),
                 monitoring=monitoring,
                 environments=cache,
                 sandbox=sandbox,
-                ledger=store.ledger,
+                ledger=ledger,
+                loose=store.loose,
                 history=store.history,
             )
         finally:
             await sandbox.close()
             await cache.settle()
             await reconcile(store, cache)
+            await tie_up(store)
 
 
-def _wrapped(floor: Floor, monitoring: PythonMonitoring) -> JobRunner:
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(queued=settings.max_queued, per_tool=settings.max_per_tool)
+
+
+def _cache(settings: Settings, environ: Mapping[str, str], sandbox: Sandbox) -> EnvironmentCache:
+    return EnvironmentCache(
+        settings.environments_path, environ=environ, options=cache_options(settings), sandbox=sandbox
+    )
+
+
+def _wrapped(floor: Floor, monitoring: PythonMonitoring, run: PipelineRunner) -> JobRunner:
     """The life of a job with what wraps it, from the inside out."""
-    return logged(counted(answering(partial(run_job, floor=floor), floor.ledger), monitoring))
+    return logged(counted(answering(partial(run, floor=floor), floor.ledger, _delay_s), monitoring))
+
+
+def _delay_s(attempt: int) -> float:
+    from stepflow_python.messaging.dispatch import backoff_s  # noqa: PLC0415 - its library is slow to load, and seldom asked
+
+    return backoff_s(attempt)
 
 
 def sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxConfig:
@@ -127,6 +192,13 @@ def sandbox_config(settings: Settings, environ: Mapping[str, str]) -> SandboxCon
     )
 
 
+def warm_options(settings: Settings, *, eager: bool = False) -> WarmOptions:
+    """What waits for runs, by the settings; `eager`: already for the first call of a tool."""
+    return WarmOptions(
+        spares=settings.concurrency, memory_mib=settings.warm_memory, idle_s=settings.warm_idle, eager=eager
+    )
+
+
 def _min_isolation(settings: Settings) -> IsolationTier:
     """Who switches the sandbox off means it, unless they also say in so many words how well runs must be isolated."""
     asked = settings.enable_sandboxing or "min_isolation" in settings.model_fields_set
@@ -140,6 +212,8 @@ def cache_options(settings: Settings) -> CacheOptions:
         default_python=settings.version,
         interpreter_path=settings.interpreter_path,
         addresses=settings.allow_addresses,
+        source_builds=settings.allow_source_builds,
+        conda_channels=settings.conda_channels,
         limits=environment_limits(settings) if settings.auto_cleanup else EnvironmentLimits(),
     )
 
@@ -149,18 +223,18 @@ def environment_limits(settings: Settings) -> EnvironmentLimits:
     return EnvironmentLimits(environments=settings.max_environments, bytes=settings.max_environments_bytes or None)
 
 
-def _sources(settings: Settings, history: History) -> Sources:
+async def _sources(settings: Settings, history: History) -> Sources:
     return Sources(
         history=history,
         script_roots=settings.script_root,
-        parser=AstParser(max_code_size=settings.max_code_size),
+        parser=await chosen_parser(settings),
         max_code_size=settings.max_code_size,
         parsing=settings.enable_ast_parsing,
         dependency_analysis=settings.enable_dependency_analysis,
     )
 
 
-def _rules(settings: Settings) -> Rules:
+def _rules(settings: Settings, lent: LentLater) -> Rules:
     return Rules(
         defaults=Limits(
             timeout_s=settings.default_timeout,
@@ -179,6 +253,8 @@ def _rules(settings: Settings) -> Rules:
         settings_for=partial(_level_settings, settings),
         parsing=settings.enable_ast_parsing,
         infer_dependencies=settings.enable_dependency_analysis,
+        unlendable=lent.unlendable,
+        extension_names=lent.names,
     )
 
 

@@ -201,6 +201,8 @@ def shown(value: object) -> str:
         case tuple():
             paths = any(isinstance(part, Path) for part in value)
             return (":" if paths else ",").join(map(str, value))
+        case dict():
+            return ",".join(f"{name}={text}" for name, text in value.items())
         case _:
             return str(value)
 

@@ -1,6 +1,7 @@
 """`stepflow history`, `show` and `cancel`: the record."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -8,10 +9,11 @@ from typing import TypeVar
 import click
 
 from stepflow_python.cli.columns import Column
-from stepflow_python.cli.render import as_json, emit_json, line, mebibytes, milliseconds, note, table
+from stepflow_python.cli.render import as_json, emit_json, line, mebibytes, milliseconds, note, table, times
 from stepflow_python.cli.session import open_session
 from stepflow_python.cli.spans import instant
 from stepflow_python.client.client import Client, open_client
+from stepflow_python.errors import PythonError
 from stepflow_python.model.history import MAX_PAGE, ExecutionRecord, ExecutionSummary, HistoryFilter, Page
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.model.values import now
@@ -49,7 +51,7 @@ def history(
 ) -> None:
     """List executions, newest first."""
     query = HistoryFilter(tool=tool, status=Status(status) if status else None, since=since)
-    page = _asked(lambda client: client.history(query, limit=limit, cursor=cursor))
+    page = _looked(lambda client: client.history(query, limit=limit, cursor=cursor))
     if json_:
         emit_json(as_json(page))
     else:
@@ -61,7 +63,7 @@ def history(
 @click.option("--json", "json_", is_flag=True, help="Print the record as JSON, nothing else.")
 def show(*, execution_id: str, json_: bool) -> None:
     """Show all that is recorded of an execution."""
-    record = _asked(lambda client: client.show(execution_id))
+    record = _looked(lambda client: client.show(execution_id))
     if json_:
         emit_json(as_json(record))
         return
@@ -83,6 +85,19 @@ def cancel(*, execution_id: str, json_: bool) -> None:
         line(f"{execution_id} is cancelled")
     else:
         line(f"{execution_id} has ended already: {record.status}")
+
+
+def _looked(question: Callable[[Client], Awaitable[T]]) -> T:
+    """What a question finds, after what was killed has been told from what runs."""
+
+    async def look(client: Client) -> T:
+        try:
+            await client.tie_up()
+        except PythonError as error:
+            note(f"what was killed may still be shown as running: {error.message}")
+        return await question(client)
+
+    return _asked(look)
 
 
 def _asked(question: Callable[[Client], Awaitable[T]]) -> T:
@@ -139,19 +154,49 @@ def described(record: ExecutionRecord) -> Iterator[str]:
         "finished": moment(record.finished_at),
         "time": f"{milliseconds(record.execution_time_ms)} ms" if record.execution_time_ms is not None else "",
         "memory": mebibytes(record.memory_usage_kb),
+        "reached in": _dispatch(record.result),
         "isolation": record.isolation,
+        "environment": _environment(record.result) if record.result is not None else "",
     }
     yield from (f"{name + ':':<12} {value}" for name, value in facts.items() if value)
+    for earlier in record.earlier_attempts:
+        yield f"attempt {earlier.attempt}: {earlier.status}, {moment(earlier.finished_at)}: {earlier.why or ''}"
     for name, value in record.request.items():
         if value not in (None, {}, [], ""):
             yield f"request.{name}: {value}"
+    yield from _calls(record)
     if record.result is not None:
         yield from _result(record.result)
+
+
+def _dispatch(result: ExecutionResult | None) -> str:
+    """What it took to reach the tool's first line, and whether its process was waiting."""
+    if result is None or result.dispatch_time_ms is None:
+        return ""
+    return f"{milliseconds(result.dispatch_time_ms)} ms, in {'a waiting' if result.warm else 'a new'} process"
+
+
+def _environment(result: ExecutionResult) -> str:
+    """Which one it was, and what it took to have it."""
+    return ": ".join(filter(None, (result.environment_id, times(result.environment_times))))
+
+
+def _calls(record: ExecutionRecord) -> Iterator[str]:
+    """What it called of the extensions that it was lent, a line each."""
+    for call in record.extension_calls:
+        given = f" {json.dumps(call.arguments, ensure_ascii=False)}" if call.arguments else ""
+        sizes = f"{call.request_bytes} bytes there, {call.response_bytes} back"
+        took = f"{milliseconds(call.duration_ms)} ms"
+        yield f"called {call.extension}.{call.function}{given}: {call.outcome}, {took}, {sizes}"
+    left = record.extension_calls_total - len(record.extension_calls)
+    if left:
+        yield f"called extensions {left} times more"
 
 
 def _result(result: ExecutionResult) -> Iterator[str]:
     told = result.model_dump(mode="json", exclude_defaults=True, exclude={"files", "stdout", "stderr", "exceptions"})
     shown = {"execution_id", "status", "isolation", "attempt", "queued_at", "started_at", "finished_at"}
+    shown |= {"environment_id", "environment_times"}
     for name, value in told.items():
         if name not in shown:
             yield f"result.{name}: {value}"

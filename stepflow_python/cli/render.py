@@ -5,7 +5,7 @@ On a terminal tables are drawn and JSON is indented; in a pipe it is plain text 
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 from pydantic import BaseModel, JsonValue
@@ -100,6 +100,11 @@ def _aligned(columns: Sequence[Column], widths: Sequence[int], row: Sequence[str
 def milliseconds(value: float | None) -> str:
     """A time in ms for people; empty where it is not known."""
     return "" if value is None else f"{value:,.1f}"
+
+
+def times(values_ms: Mapping[str, float]) -> str:
+    """The times of some steps, in ms, for people."""
+    return ", ".join(f"{step} {milliseconds(took)} ms" for step, took in values_ms.items())
 
 
 def mebibytes(value_kb: int | None) -> str:

@@ -42,6 +42,7 @@ class RequestOptions:
     stdin: str | None
     extension: tuple[str, ...]
     python: str | None
+    reuse_for: float | None
     execution_id: str | None
 
 
@@ -100,6 +101,7 @@ OPTIONS = (
     click.option("--stdin", metavar="PATH", help="The tool's standard input; `-` is this command's own."),
     click.option("--extension", multiple=True, metavar="NAME", help="An extension to lend to the tool."),
     click.option("--python", metavar="V", help="Python version, such as 3.12."),
+    click.option("--reuse-for", type=float, metavar="S", help="The tool is pure: a result of that age will do."),
     click.option("--id", "execution_id", metavar="ID", help="The execution's id; one that has ended is not run again."),
 )
 
@@ -157,6 +159,7 @@ def request_of(options: RequestOptions, session: Session, *, execution_id: str) 
         "env": environment_of(options.env, session.environ),
         "dependencies": options.requirements,
         "python_version": options.python,
+        "reuse_for": options.reuse_for,
         "timeout": options.timeout,
         "memory_limit": options.memory,
         "security_level": options.level,
@@ -208,7 +211,9 @@ def environment_of(pairs: Sequence[tuple[str, str | None]], environ: Mapping[str
     """
     missing = [name for name, text in pairs if text is None and name not in environ]
     if missing:
-        raise click.BadParameter(f"{', '.join(missing)}: not set here; give K=V", param_hint="--env")
+        # A word that is no name may well be a value that somebody forgot the name of.
+        shown = [name if name.isidentifier() else "what is no name" for name in missing]
+        raise click.BadParameter(f"{', '.join(shown)}: not set here; give K=V", param_hint="--env")
     return {name: environ[name] if text is None else text for name, text in pairs}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stepflow_python.bootstrap.runtime import Runtime, open_runtime
+from stepflow_python.bootstrap.runtime import Runtime, open_runtime, warm_options
 from stepflow_python.cli.progress import watched
 from stepflow_python.cli.requests import RequestOptions, Unusable, request_options, request_or_error
 from stepflow_python.cli.results import Manner, prepare_output, refusal, tell
@@ -26,9 +26,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="DIR", help="Keep the files that the tool leaves, in DIR."
 )
+@click.option("--refresh", is_flag=True, help="Resolve its dependencies anew, whatever was resolved before.")
+@click.option(
+    "--warm/--cold", default=False, help="In a process that waits, having imported what the tool imports, or a new one."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Tell what takes time, and how it ended.")
 @click.option("--json", "json_", is_flag=True, help="Print one ExecutionResult as JSON, nothing else.")
-def run(options: RequestOptions, *, output: Path | None, verbose: bool, json_: bool) -> None:
+def run(options: RequestOptions, *, output: Path | None, refresh: bool, warm: bool, verbose: bool, json_: bool) -> None:
     """Run FILE, or one function of it, here and now. `-` reads the tool from standard input."""
     execution_id = options.execution_id or new_execution_id()
     manner = Manner(json=json_, verbose=verbose, called=options.function is not None, output=output)
@@ -37,22 +41,25 @@ def run(options: RequestOptions, *, output: Path | None, verbose: bool, json_: b
         prepare_output(output)
         request = request_or_error(options, session, execution_id=execution_id)
         with watched(verbose=verbose) as progress:
-            result = asyncio.run(_run(session, request, progress))
+            result = asyncio.run(_run(session, request, progress, refresh=refresh, warm=warm))
     except PythonError as error:
         trace()
         result = refusal(error, execution_id)
     click.get_current_context().exit(tell(result, manner))
 
 
-async def _run(session: Session, request: ExecutionRequest | Unusable, progress: Progress) -> ExecutionResult:
-    async with open_runtime(session.settings, environ=session.environ) as runtime:
+async def _run(
+    session: Session, request: ExecutionRequest | Unusable, progress: Progress, *, refresh: bool, warm: bool
+) -> ExecutionResult:
+    options = warm_options(session.settings, eager=True) if warm else None
+    async with open_runtime(session.settings, environ=session.environ, warm=options) as runtime:
         if isinstance(request, Unusable):
             return await runtime.executor.refuse(request.execution_id, request.error)
-        return await execute_until_stopped(runtime, request, progress=progress)
+        return await execute_until_stopped(runtime, request, progress=progress, refresh=refresh)
 
 
 async def execute_until_stopped(
-    runtime: Runtime, request: ExecutionRequest, *, progress: Progress = silent
+    runtime: Runtime, request: ExecutionRequest, *, progress: Progress = silent, refresh: bool = False
 ) -> ExecutionResult:
     """Run a request; a signal to this process kills its tree and records it as cancelled.
 
@@ -62,7 +69,9 @@ async def execute_until_stopped(
     record = await runtime.history.get(request.execution_id)
     elsewhere = record is not None and record.status is Status.RUNNING
     cancel = asyncio.Event()
-    execution = asyncio.ensure_future(runtime.executor.execute(request, cancel=cancel, progress=progress))
+    execution = asyncio.ensure_future(
+        runtime.executor.execute(request, cancel=cancel, progress=progress, refresh=refresh)
+    )
 
     def stop() -> None:
         # Before there is a box, and at a second signal, there is nothing that would look at the event.

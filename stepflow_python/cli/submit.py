@@ -1,9 +1,11 @@
 """`stepflow submit`: the same request, through the broker."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
 from stepflow_python.cli.exits import TIMED_OUT, code_of_result
 from stepflow_python.cli.render import as_json, complain, emit_json, line
@@ -11,7 +13,7 @@ from stepflow_python.cli.requests import RequestOptions, Unusable, request_optio
 from stepflow_python.cli.results import Manner, prepare_output, refusal, tell
 from stepflow_python.cli.session import Session, open_session, trace
 from stepflow_python.client.client import open_client
-from stepflow_python.errors import ErrorKind, InternalError, PythonError
+from stepflow_python.errors import ErrorKind, InternalError, ParseError, PythonError
 from stepflow_python.model.request import ExecutionRequest, new_execution_id
 from stepflow_python.model.result import ErrorInfo, ExecutionResult, Status
 
@@ -26,6 +28,9 @@ from stepflow_python.model.result import ErrorInfo, ExecutionResult, Status
     metavar="DIR",
     help="Keep the files that the tool leaves; implies --wait.",
 )
+@click.option("--queue", metavar="Q", help="To the workers that take from this queue.")
+@click.option("--priority", type=click.IntRange(0, 9), metavar="N", help="What waits is started highest first.")
+@click.option("--max-attempts", type=click.IntRange(1, 100), metavar="N", help="How often it may be started.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell how it ended.")
 @click.option("--json", "json_", is_flag=True, help="Print one JSON value, nothing else.")
 def submit(
@@ -36,6 +41,7 @@ def submit(
     output: Path | None,
     verbose: bool,
     json_: bool,
+    **routing: str | int | None,
 ) -> None:
     """Send FILE to the workers and print the execution's id, or wait for its result."""
     execution_id = options.execution_id or new_execution_id()
@@ -44,7 +50,7 @@ def submit(
     try:
         session = open_session()
         prepare_output(output)
-        request = request_or_error(options, session, execution_id=execution_id)
+        request = _routed(request_or_error(options, session, execution_id=execution_id), routing)
         sent = asyncio.run(_submit(session, request, waiting=waiting, timeout_s=wait_timeout))
     except PythonError as error:
         trace()
@@ -52,6 +58,18 @@ def submit(
         status = Status.QUEUED if isinstance(error, InternalError) else None
         sent = refusal(error, execution_id, status=status)
     click.get_current_context().exit(_tell(sent, manner, waiting=waiting))
+
+
+def _routed(request: ExecutionRequest | Unusable, routing: Mapping[str, object]) -> ExecutionRequest | Unusable:
+    """The same request with where and when it is to run; a queue may have a name that is none."""
+    if isinstance(request, Unusable):
+        return request
+    given = {name: value for name, value in routing.items() if value is not None}
+    try:
+        return ExecutionRequest.model_validate(dict(request) | given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        return Unusable(execution_id=request.execution_id, error=ParseError(f"{problem['loc'][0]}: {problem['msg']}"))
 
 
 async def _submit(

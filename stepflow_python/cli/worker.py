@@ -1,34 +1,60 @@
 """`stepflow worker`: runs what is submitted."""
 
+import asyncio
+
 import click
 
 from stepflow_python.bootstrap.loop import LoopThread
-from stepflow_python.bootstrap.runtime import open_runtime
+from stepflow_python.bootstrap.redelivery import tie_up_for_ever
+from stepflow_python.bootstrap.runtime import open_runtime, warm_options
 from stepflow_python.cli.render import write
 from stepflow_python.cli.session import open_session
+from stepflow_python.worker.health import PATIENCE_S
 from stepflow_python.worker.main import WorkerOptions, run_worker
 from stepflow_python.worker.service import JobService
 
 
 @click.command("worker")
 @click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Executions at a time.")
+@click.option("--cold", is_flag=True, help="Start a process for each run; none waits for tools that are called again.")
 @click.option("--queues", metavar="Q", help="Queues to take from, separated by commas.")
-def worker(*, concurrency: int | None, queues: str | None) -> None:
-    """Run what is submitted, until stopped: at the first SIGTERM or Ctrl-C running tools finish, at the second not."""
+@click.option("--health-port", type=click.IntRange(0, 65535), metavar="P", help="Answer /live and /ready here.")
+def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_port: int | None) -> None:
+    """Run what is submitted, until stopped: at the first SIGTERM or Ctrl-C running tools finish, at the second not.
+
+    What has not finished STOP_TIMEOUT seconds after the first is handed back, and run again by another worker.
+    """
     session = open_session()
     loop = LoopThread()
-    opened = open_runtime(session.settings, environ=session.environ)
+    warm = warm_options(session.settings) if session.settings.warm and not cold else None
+    opened = open_runtime(session.settings, environ=session.environ, warm=warm)
     try:
         runtime = loop.call(opened.__aenter__())
+        ties = loop.start(tie_up_for_ever(session.settings, runtime.loose))
+
+        def record_answers() -> bool:
+            loop.start(runtime.history.result("")).result(PATIENCE_S)
+            return True
+
+        def loop_answers() -> bool:
+            loop.start(asyncio.sleep(0)).result(PATIENCE_S)
+            return True
+
         try:
             code = run_worker(
                 session.settings,
                 jobs=JobService(runtime, loop),
                 isolation=loop.call(runtime.sandbox.isolation()),
                 announce=lambda text: write(f"{text}\n"),
-                options=WorkerOptions(concurrency=concurrency, queues=queues),
+                options=WorkerOptions(
+                    concurrency=concurrency,
+                    queues=queues,
+                    health_port=health_port,
+                    checks={"loop": loop_answers, "record": record_answers},
+                ),
             )
         finally:
+            ties.cancel()
             loop.call(opened.__aexit__(None, None, None))
     finally:
         loop.close()

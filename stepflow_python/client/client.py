@@ -1,6 +1,7 @@
 """For callers of workers: submit, wait, result, history, cancel."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,12 +11,14 @@ from stepflow_python.config import Settings
 from stepflow_python.errors import ExecutionError, PythonError
 from stepflow_python.jobs.refusing import refuse
 from stepflow_python.jobs.submission import submit, submit_chain
-from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page
+from stepflow_python.jobs.watching import Transcript
+from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, Printed
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
 
 FIRST_POLL_S = 0.001
 LONGEST_POLL_S = 0.1
+WATCH_AGAIN_S = 2.0
 POLL_SHARE = 0.05
 """Of the time that was waited so far: that much later than it came, a result is seen at the most."""
 
@@ -97,6 +100,31 @@ class Client:
         if record is None:
             raise ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
         return record
+
+    async def follow(self, execution_id: str, *, for_s: float | None = None) -> AsyncIterator[Printed]:
+        """What an execution prints, from its start, as it comes; until it has ended, or for so many seconds.
+
+        Each piece names its attempt: output starts anew with each.
+
+        Raises:
+            ExecutionError: no such execution.
+        """
+        transcript, started, asked = Transcript(), time.monotonic(), -math.inf
+        result = await self.result(execution_id)
+        while result is None and (for_s is None or time.monotonic() - started < for_s):
+            if time.monotonic() - asked > WATCH_AGAIN_S:
+                asked = time.monotonic()
+                await self._connection.live.watch(execution_id)
+            await asyncio.sleep(LONGEST_POLL_S)
+            for piece in await self._connection.live.read(execution_id, after=transcript.number):
+                yield transcript.take(piece)
+            result = await self._connection.history.result(execution_id)
+        for rest in transcript.rest(result) if result is not None else ():
+            yield rest
+
+    async def tie_up(self) -> None:
+        """End executions of processes that died and that nobody can run again; workers do so all the time."""
+        await self._connection.loose.end_abandoned()
 
     async def cancel(self, execution_id: str) -> ExecutionRecord:
         """Stop an execution: a queued one never starts, a running one is killed.

@@ -2,18 +2,21 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stepflow_python.environments import folder
 from stepflow_python.environments.bytecode import BytecodeStore
-from stepflow_python.environments.installer import Installer, locked_package
+from stepflow_python.environments.conda import Conda
+from stepflow_python.environments.installer import Installer
 from stepflow_python.environments.interpreters import Interpreter
-from stepflow_python.environments.steps import Steps
+from stepflow_python.environments.locked import locked_package
 from stepflow_python.environments.threads import in_thread
 from stepflow_python.errors import PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, InstalledPackage
+from stepflow_python.model.module import DependencySource
+from stepflow_python.ports import Steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +31,13 @@ class Plan:
     installer: Installer
     bytecode: BytecodeStore
     app_data: Path
+    conda: Conda | None = None
 
 
-async def build(plan: Plan, *, hold: int, steps: Steps) -> Environment:
+async def build(plan: Plan, lines: Sequence[str], *, hold: int, steps: Steps) -> Environment:
     """Clear the place, create, install, seal; bytecode only as far as it was made before.
+
+    `lines` are those of the lock as the installer takes them: without what is from conda.
 
     Raises:
         PythonEnvironmentError: the interpreter cannot make virtualenvs.
@@ -45,13 +51,17 @@ async def build(plan: Plan, *, hold: int, steps: Steps) -> Environment:
             site_packages = await in_thread(_create, plan)
         python = plan.path / "bin" / "python"
         packages = _packages(plan.lock)
-        if plan.lock:
-            named = ", ".join(f"{one.name} {one.version}" for one in packages)
+        if lines:
+            fetched = (one for one in packages if one.source is not DependencySource.CONDA)
+            named = ", ".join(f"{one.name} {one.version}" for one in fetched)
             with steps.step(f"installing {named}"):
-                cached = await plan.installer.install_cached(plan.lock, python, hold=hold)
+                cached = await plan.installer.install_cached(lines, python, hold=hold)
             if not cached:
                 with steps.step(f"downloading {named}"):
-                    await plan.installer.install(plan.lock, python, hold=hold)
+                    await plan.installer.install(lines, python, hold=hold)
+        if plan.conda is not None and any(package.source is DependencySource.CONDA for package in packages):
+            with steps.step("linking what is from conda"):
+                await plan.conda.install(plan.lock, plan.path, plan.interpreter)
         environment = Environment(
             id=plan.id,
             python_version=plan.interpreter.version,
@@ -62,8 +72,9 @@ async def build(plan: Plan, *, hold: int, steps: Steps) -> Environment:
             packages=packages,
             lock="\n".join(plan.lock),
         )
-        steps.progress("sealing")
-        await in_thread(_finish, plan, environment, steps.times)
+        # Sealing writes the times so far, its own is not among them there.
+        with steps.step("sealing"):
+            await in_thread(_finish, plan, environment, steps.times)
         return environment
 
 

@@ -5,35 +5,36 @@ import functools
 import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import uv
-from packaging.requirements import Requirement
 
 from stepflow_python.environments import folder
+from stepflow_python.environments.allowed import Allowed
 from stepflow_python.environments.build import Plan, build
 from stepflow_python.environments.bytecode import BytecodeStore
 from stepflow_python.environments.care import Care
+from stepflow_python.environments.conda import Conda
 from stepflow_python.environments.content import environment_id, is_environment_id, key_text
 from stepflow_python.environments.exclusive import exclusive
 from stepflow_python.environments.failures import translated
-from stepflow_python.environments.installer import Installer, locked_package
+from stepflow_python.environments.installer import Installer
 from stepflow_python.environments.installer_env import installer_environment, package_sources
 from stepflow_python.environments.interpreters import Interpreter, Interpreters
 from stepflow_python.environments.leases import Leases
+from stepflow_python.environments.locked import conda_package
 from stepflow_python.environments.places import Places
 from stepflow_python.environments.recall import Recall
 from stepflow_python.environments.removal import Removal
-from stepflow_python.environments.requirements import checked
 from stepflow_python.environments.resolution import Resolution, Resolver
-from stepflow_python.environments.steps import Steps
+from stepflow_python.environments.solving import Solver
 from stepflow_python.environments.surplus import Limits
 from stepflow_python.environments.threads import in_thread
-from stepflow_python.errors import DependencyError, EnvironmentUnavailableError, PythonEnvironmentError
+from stepflow_python.environments.wheels import Wheels
+from stepflow_python.errors import EnvironmentUnavailableError, PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, PipConfig
-from stepflow_python.parsing.inference import inferred_requirements
-from stepflow_python.ports import EnvironmentSpec, Progress, silent
+from stepflow_python.ports import EnvironmentSpec, Progress, Sandbox, Steps, silent
 
 DAY_S = 86_400.0
 
@@ -44,14 +45,17 @@ class CacheOptions:
 
     `base_packages` are in every environment. `interpreter_path` is taken whenever it fits what is asked for, and
     `default_python` is the version for those who ask for none. `pip` serves those who bring no package sources.
-    `addresses`: requirements may name wheels by their address. What is over the `limits` is removed after a build, but
-    for what is in use or was in the last minute.
+    `addresses`: requirements may name packages by address; `source_builds`: what has no wheel is built;
+    `conda_channels`: where `conda:name` is from, by name or address. What is over the `limits` is removed after a
+    build, but for what is in use or was in the last minute.
     """
 
     base_packages: tuple[str, ...] = ()
     default_python: str | None = None
     interpreter_path: Path | None = None
     addresses: bool = False
+    source_builds: bool = False
+    conda_channels: tuple[str, ...] = ()
     pip: PipConfig = field(default_factory=PipConfig)
     limits: Limits = field(default_factory=Limits)
     lock_age_s: float = DAY_S
@@ -65,6 +69,7 @@ class EnvironmentCache:
         path: the folder; made when it is needed.
         environ: variables: where interpreters are, and how the installer reaches its registry.
         options: the rest.
+        sandbox: where packages are built from source, if they may be.
         clock: seconds since the epoch, for the age of locks.
     """
 
@@ -74,12 +79,14 @@ class EnvironmentCache:
         *,
         environ: Mapping[str, str],
         options: CacheOptions | None = None,
+        sandbox: Sandbox | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._places = places = Places(root=path.absolute())
         self._environ = dict(environ)
         self._options = options = options or CacheOptions()
         self._clock = clock
+        self._sandbox = sandbox if options.source_builds else None
         self._interpreters = Interpreters(
             record=places.scratch / "interpreters.json",
             environ=environ,
@@ -105,6 +112,7 @@ class EnvironmentCache:
             installer=self._installer(PipConfig()),
             timeout_s=options.build_timeout_s,
         )
+        self._builders: EnvironmentCache | None = None
         self._care = Care(
             bytecode=self._bytecode,
             places=places,
@@ -113,22 +121,25 @@ class EnvironmentCache:
             collect=functools.partial(self._removal.collect, options.limits),
         )
 
-    async def ensure(self, spec: EnvironmentSpec, *, progress: Progress = silent, refresh: bool = False) -> Environment:
+    async def ensure(self, spec: EnvironmentSpec, *, steps: Steps | None = None, refresh: bool = False) -> Environment:
         """The environment of this content, built if it is not there.
 
-        `refresh` resolves the requirements anew, whatever was resolved before.
+        `refresh` resolves the requirements anew, whatever was resolved before. `steps` has `found` where it was there.
 
         Raises:
             DependencyError: a requirement is malformed, unknown or impossible.
             PythonEnvironmentError: no such interpreter, or it could not be built.
             EnvironmentUnavailableError: it could not be built now: registry, disk, time.
         """
+        steps, started = steps or Steps(), time.monotonic()
         installer = self._installer(spec.pip)
         environment = None if refresh else self._recall.get(spec, installer.env)
         if environment is None:
             with translated(self.path):
-                environment = await self._find_or_build(spec, installer, progress, refresh=refresh)
-        self._care.look_after(environment, progress)
+                environment = await self._find_or_build(spec, installer, steps, refresh=refresh)
+        else:
+            steps.took("found", started)
+        self._care.look_after(environment, steps.progress)
         return environment
 
     @contextlib.asynccontextmanager
@@ -161,7 +172,7 @@ class EnvironmentCache:
             return environment
         progress(f"{environment_id} is damaged: building it again")
         spec = EnvironmentSpec(lock=tuple(environment.lock.splitlines()), python=f"=={environment.python_version}")
-        return await self.ensure(spec, progress=progress)
+        return await self.ensure(spec, steps=Steps(progress=progress))
 
     async def list(self) -> tuple[Environment, ...]:
         """All finished environments, by id."""
@@ -190,6 +201,11 @@ class EnvironmentCache:
         with translated(self.path):
             return await self._removal.collect(limits, spared_s=0)
 
+    async def expire(self, unused_s: float) -> tuple[EnvironmentId, ...]:
+        """Remove all that nobody used for so many seconds, none in use; those that are removed."""
+        with translated(self.path):
+            return await self._removal.expire(unused_s)
+
     async def interpreters(self) -> tuple[Interpreter, ...]:
         """The interpreters there are, the default first."""
         with translated(self.path):
@@ -198,6 +214,8 @@ class EnvironmentCache:
     async def settle(self) -> None:
         """Wait for what is still done in the background: bytecode, comparing files, removing surplus."""
         await self._care.settle()
+        if self._builders is not None:
+            await self._builders.settle()
 
     def build_times(self, environment_id: EnvironmentId) -> dict[str, float]:
         """How long each step of its build took, in ms; what was resolved before has no `resolving`."""
@@ -207,9 +225,15 @@ class EnvironmentCache:
         """When it was last used, in seconds since the epoch."""
         return self._removal.last_used(environment_id)
 
-    def at(self, path: Path) -> "EnvironmentCache":
-        """The same in another folder."""
-        return EnvironmentCache(path, environ=self._environ, options=self._options, clock=self._clock)
+    def at(self, path: Path, limits: Limits | None = None) -> "EnvironmentCache":
+        """The same in another folder, with limits of its own if they are given."""
+        options = self._options if limits is None else replace(self._options, limits=limits)
+        return EnvironmentCache(path, environ=self._environ, options=options, sandbox=self._sandbox, clock=self._clock)
+
+    @property
+    def limits(self) -> Limits:
+        """What is over these is removed after a build."""
+        return self._options.limits
 
     @property
     def path(self) -> Path:
@@ -217,41 +241,84 @@ class EnvironmentCache:
         return self._places.root
 
     async def _find_or_build(
-        self, spec: EnvironmentSpec, installer: Installer, progress: Progress, *, refresh: bool
+        self, spec: EnvironmentSpec, installer: Installer, steps: Steps, *, refresh: bool
     ) -> Environment:
         interpreter = await self._interpreters.select(spec.python)
+        wheels = self._wheels(spec.pip)
+        allowed = Allowed(
+            base_packages=self._options.base_packages,
+            addresses=self._options.addresses,
+            builds=wheels is not None,
+            conda=self._conda(installer),
+        )
         if spec.lock is None:
-            requirements = self._requirements(spec, interpreter)
-            resolution = await self._resolver.resolve(
-                requirements, interpreter, installer, refresh=refresh, progress=progress
+            requirements = allowed.requirements(spec, python=interpreter.version)
+            solver = Solver(
+                interpreter=interpreter, installer=installer, wheels=wheels, conda=allowed.conda, steps=steps
             )
+            resolution = await self._resolver.resolve(requirements, solver, refresh=refresh)
         else:
-            resolution = Resolution(
-                lines=_locked(spec.lock, addresses=self._options.addresses), good_until=float("inf")
-            )
-        plan = self._plan(interpreter, resolution, installer)
-        steps = Steps(progress=progress, times={"resolving": resolution.took_ms} if resolution.took_ms else {})
+            resolution = Resolution(lines=allowed.lock(spec.lock), good_until=float("inf"))
+        plan, started = self._plan(interpreter, resolution, installer), time.monotonic()
         environment = folder.read(plan.path)
         if environment is None or not await self._removal.folders_sound(environment):
-            environment = await self._build(plan, steps)
+            environment = await self._build(plan, steps, wheels)
+        else:
+            steps.took("found", started)
         good_until = min(resolution.good_until, self._clock() + self._options.lock_age_s)
         self._recall.put(spec, installer.env, environment, good_until)
         return environment
 
-    def _requirements(self, spec: EnvironmentSpec, interpreter: Interpreter) -> tuple[str, ...]:
-        addresses = self._options.addresses
-        requirements = checked((*self._options.base_packages, *spec.requirements), addresses=addresses)
-        provided = {Requirement(line).name for line in requirements}
-        found = inferred_requirements(spec.imports, python=interpreter.version, provided=provided)
-        return checked((*requirements, *(name for name in found if name not in provided)), addresses=addresses)
+    def _conda(self, installer: Installer) -> Conda | None:
+        """Takes packages from channels; none where there are none."""
+        if not self._options.conda_channels:
+            return None
+        return Conda(
+            channels=self._options.conda_channels,
+            folder=self._places.conda,
+            env=installer.env,
+            timeout_s=self._options.build_timeout_s,
+        )
 
-    async def _build(self, plan: Plan, steps: Steps) -> Environment:
+    def _wheels(self, pip: PipConfig) -> Wheels | None:
+        """Builds what has no wheel, in environments of wheels only; none where that is not allowed."""
+        if self._sandbox is None:
+            return None
+        return Wheels(
+            folder=self._places.wheels,
+            sandbox=self._sandbox,
+            environment_of=functools.partial(self._for_building, pip=pip),
+            timeout_s=self._options.build_timeout_s,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _for_building(
+        self, requirements: tuple[str, ...], python: str, *, pip: PipConfig
+    ) -> AsyncIterator[Environment]:
+        if self._builders is None:
+            options = replace(self._options, base_packages=(), addresses=False, source_builds=False, conda_channels=())
+            self._builders = EnvironmentCache(self.path, environ=self._environ, options=options, clock=self._clock)
+        spec = EnvironmentSpec(requirements=requirements, python=python, pip=pip)
+        while True:
+            environment = await self._builders.ensure(spec)
+            async with self._builders.lease(environment) as there:
+                if there:
+                    yield environment
+                    return
+
+    async def _build(self, plan: Plan, steps: Steps, wheels: Wheels | None) -> Environment:
+        started = time.monotonic()
         async with exclusive(self._places.lock_of(plan.id), timeout_s=self._options.build_timeout_s) as hold:
             # Whoever held the lock before us may just have built it.
             environment = folder.read(plan.path)
             if environment is None:
+                lines = tuple(line for line in plan.lock if conda_package(line) is None)
+                if wheels is not None:
+                    lines = await wheels.installable(lines, plan.interpreter, plan.installer, steps)
                 async with self._removal.unused(plan.id):
-                    environment = await build(plan, hold=hold, steps=steps)
+                    environment = await build(plan, lines, hold=hold, steps=steps)
+            else:
+                steps.took("waiting", started)
         self._care.tidy()
         return environment
 
@@ -263,6 +330,8 @@ class EnvironmentCache:
             options.interpreter_path,
             options.lock_age_s,
             options.addresses,
+            self._sandbox is not None,
+            options.conda_channels,
         )
         return (*map(str, asked), *map(str, sorted(self._search_places().items())), *_tools())
 
@@ -293,21 +362,12 @@ class EnvironmentCache:
             installer=installer,
             bytecode=self._bytecode,
             app_data=self._places.scratch / "virtualenv",
+            conda=self._conda(installer),
         )
 
     async def _unknown(self, environment_id: str) -> PythonEnvironmentError:
         there = ", ".join(environment.id for environment in await self.list()) or "none"
         return PythonEnvironmentError(f"no environment {environment_id[:80]!r}; there are: {there}")
-
-
-def _locked(lock: tuple[str, ...], *, addresses: bool) -> tuple[str, ...]:
-    """The lines of a lock that came from outside: nothing but versions with hashes, and addresses where allowed."""
-    try:
-        packages = {line: locked_package(line) for line in lock}
-    except PythonEnvironmentError as error:
-        raise DependencyError(f"the lock is not usable: {error}") from error
-    checked((line.partition(" --hash")[0] for line in lock), addresses=addresses)
-    return tuple(sorted(packages, key=lambda line: packages[line].name))
 
 
 def _tools() -> tuple[str, ...]:

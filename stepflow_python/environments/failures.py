@@ -10,6 +10,15 @@ from stepflow_python.environments.installer_env import without_credentials
 from stepflow_python.errors import DependencyError, EnvironmentUnavailableError, PythonEnvironmentError, PythonError
 from stepflow_python.process.run import Completed
 
+
+class NoWheelError(DependencyError):
+    """There is no solution of wheels alone; `names` have none."""
+
+    def __init__(self, message: str, names: tuple[str, ...]) -> None:
+        self.names = names
+        super().__init__(message)
+
+
 _LONGEST = 2000
 _UNREACHABLE = re.compile(
     r"failed to (?:fetch|download)|error sending request|dns error|connection (?:refused|reset)|timed out"
@@ -19,6 +28,8 @@ _UNREACHABLE = re.compile(
 _DISK = re.compile(r"no space left|disk quota|read-only file system|input/output error", re.IGNORECASE)
 _UNSOLVABLE = "No solution found"
 _HASHES = "Hash mismatch"
+_NO_WHEEL = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
+_BUILD = "publish wheels, or have the operator set ALLOW_SOURCE_BUILDS: they are built in the sandbox then"
 
 
 def installer_error(done: Completed, *, doing: str, folder: Path) -> PythonError:
@@ -32,6 +43,8 @@ def installer_error(done: Completed, *, doing: str, folder: Path) -> PythonError
     words = _words(done.stderr, folder)
     if _DISK.search(words):
         return EnvironmentUnavailableError(f"{doing}: {words}; free some space in {folder} and try again")
+    if _UNSOLVABLE in words and (names := _NO_WHEEL.findall(words)):
+        return NoWheelError(f"{doing}: {words}; {_BUILD}", tuple(names))
     if _UNSOLVABLE in words or _HASHES in words:
         return DependencyError(f"{doing}: {words}")
     if _UNREACHABLE.search(words):

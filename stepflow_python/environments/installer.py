@@ -1,26 +1,31 @@
 """What the installer is asked: resolve, and install what was resolved. No code of a package runs in either."""
 
-import re
+import hashlib
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
-
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from stepflow_python.environments.failures import installer_error
+from stepflow_python.environments.files import write_whole
 from stepflow_python.environments.interpreters import Interpreter
-from stepflow_python.errors import PythonEnvironmentError
-from stepflow_python.model.environment import InstalledPackage
-from stepflow_python.model.module import DependencySource
+from stepflow_python.environments.locked import locked_package
+from stepflow_python.errors import DependencyError
 from stepflow_python.process.run import Completed, run_command
 
 # Wheels only: building from source runs the package's own code.
-_COMMON = ("--quiet", "--no-progress", "--color", "never", "--only-binary", ":all:")
-_LOCKED = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9-]*)(?:==(?P<version>[^\s;\\]+)| @ (?P<url>(?:https?|file)://[^\s;\\#$]+\.whl))"
-    r"(?: --hash=sha(?:256|384|512):[0-9a-f]+)+"
-)
+_COMMON = ("--quiet", "--no-progress", "--color", "never")
+_WHEELS = ("--only-binary", ":all:")
+# Told what it would have to ask of the source's own code, the installer does not run any.
+_KNOWN = '[[dependency-metadata]]\nname = "{name}"\nrequires-dist = []\n'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceArchive:
+    """Where a registry has the source of a version, and its hash."""
+
+    url: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +48,49 @@ class Installer:
         """One line `name==version --hash=...` for each distribution that the requirements need.
 
         Raises:
-            DependencyError: they are unknown or contradict each other, in the resolver's own words.
+            DependencyError: they are unknown or contradict each other, in the resolver's own words; a `NoWheelError`
+                if there is a solution only with what has no wheels.
             EnvironmentUnavailableError: the registry cannot be reached.
         """
-        argv = [str(self.program), "pip", "compile", *_COMMON, "--generate-hashes", "--no-header", "--no-annotate"]
+        argv = [
+            str(self.program),
+            "pip",
+            "compile",
+            *_COMMON,
+            *_WHEELS,
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+        ]
         argv += ["--refresh"] if refresh else []
         argv += ["--python", str(interpreter.executable), "-"]
         done = await self._run(argv, "\n".join(requirements) + "\n")
         if done.returncode != 0:
             raise installer_error(done, doing=f"resolving {', '.join(requirements)}", folder=self.folder.parent)
         return _lines(done.stdout.decode())
+
+    async def source_archive(self, requirement: str, name: str, interpreter: Interpreter) -> SourceArchive:
+        """Where the registry has the source of the newest version that fits; nothing is built, no code of it runs.
+
+        Raises:
+            DependencyError: it has none.
+            EnvironmentUnavailableError: the registry cannot be reached.
+        """
+        known = _KNOWN.format(name=name)
+        config = self.folder / "known" / f"{hashlib.sha256(known.encode()).hexdigest()}.toml"
+        write_whole(config, known.encode(), durable=False)
+        argv = [str(self.program), "pip", "compile", *_COMMON, "--no-deps", "--no-binary", name, "--no-header"]
+        argv += ["--config-file", str(config), "--format", "pylock.toml", "--python", str(interpreter.executable), "-"]
+        done = await self._run(argv, requirement + "\n")
+        if done.returncode != 0:
+            raise installer_error(done, doing=f"looking for the source of {requirement}", folder=self.folder.parent)
+        try:
+            archive = tomllib.loads(done.stdout.decode())["packages"][0]["sdist"]
+            return SourceArchive(url=archive["url"], sha256=archive["hashes"]["sha256"])
+        except (KeyError, IndexError, tomllib.TOMLDecodeError) as error:
+            raise DependencyError(
+                f"{requirement}: the registry has neither a wheel for this machine nor its source"
+            ) from error
 
     async def install_cached(self, lock: Sequence[str], python: Path, *, hold: int) -> bool:
         """Install exactly the lock into a virtualenv if all of it is cached; whether it was.
@@ -78,7 +116,7 @@ class Installer:
             raise installer_error(done, doing=f"installing {len(lock)} packages", folder=self.folder.parent)
 
     async def _sync(self, lock: Sequence[str], python: Path, *options: str, hold: int) -> Completed:
-        argv = [str(self.program), "pip", "sync", *_COMMON, "--require-hashes", "--link-mode", "hardlink"]
+        argv = [str(self.program), "pip", "sync", *_COMMON, *_WHEELS, "--require-hashes", "--link-mode", "hardlink"]
         return await self._run([*argv, "--python", str(python), *options, "-"], "\n".join(lock) + "\n", hold)
 
     async def forget(self, names: Sequence[str]) -> None:
@@ -91,24 +129,6 @@ class Installer:
         return await run_command(
             argv, env=self.env, cwd=self.folder, timeout_s=self.timeout_s, input=text.encode(), pass_fds=hold
         )
-
-
-def locked_package(line: str) -> InstalledPackage:
-    """The distribution and version of a locked line; `local` where it is a wheel by its address.
-
-    Raises:
-        PythonEnvironmentError: it is no locked line.
-    """
-    locked = _LOCKED.fullmatch(line)
-    if locked is None:
-        raise PythonEnvironmentError(f"the installer gave {line[:120]!r}, which locks no distribution by its hashes")
-    if locked["url"] is None:
-        return InstalledPackage(name=locked["name"], version=locked["version"])
-    try:
-        _, version, _, _ = parse_wheel_filename(unquote(locked["url"].rpartition("/")[2]))
-    except InvalidWheelFilename as error:
-        raise PythonEnvironmentError(f"{locked['url'][:120]!r} is not the name of a wheel") from error
-    return InstalledPackage(name=locked["name"], version=str(version), source=DependencySource.LOCAL)
 
 
 def _lines(output: str) -> tuple[str, ...]:

@@ -26,6 +26,16 @@ class Places:
         """
         return self.scratch / "uv"
 
+    @property
+    def wheels(self) -> Path:
+        """Wheels that were built from source here."""
+        return self.scratch / "wheels"
+
+    @property
+    def conda(self) -> Path:
+        """Archives from conda channels, and what those channels have."""
+        return self.scratch / "conda"
+
     def of(self, environment_id: EnvironmentId) -> Path:
         """The folder of an environment."""
         return self.root / environment_id

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,14 @@ class Removal:
         """
         if limits == Limits():
             return ()
-        used_before = time.time() - spared_s
-        candidates = await in_thread(self._surplus, limits)
+        return await self._remove_unused(await in_thread(self._surplus, limits), spared_s)
+
+    async def expire(self, unused_s: float) -> tuple[EnvironmentId, ...]:
+        """Remove all that were not used for so long, never less than `SPARED_S`, nor one in use; those removed."""
+        return await self._remove_unused(await in_thread(self.all), max(unused_s, SPARED_S))
+
+    async def _remove_unused(self, candidates: Sequence[Environment], unused_s: float) -> tuple[EnvironmentId, ...]:
+        used_before = time.time() - unused_s
         removed = [
             environment.id
             for environment in candidates

@@ -2,21 +2,18 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stepflow_python.environments.exclusive import exclusive
 from stepflow_python.environments.files import write_whole
-from stepflow_python.environments.installer import Installer
 from stepflow_python.environments.installer_env import resolution_settings
-from stepflow_python.environments.interpreters import Interpreter
+from stepflow_python.environments.solving import Solver
 from stepflow_python.errors import EnvironmentUnavailableError
 from stepflow_python.model.values import Value
-from stepflow_python.ports import Progress
 
 _LAYOUT = 1
 _GRACE_S = 60.0
@@ -32,14 +29,10 @@ class _Kept(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What requirements came to: `lines` as the installer takes them, good until `good_until` (epoch seconds).
-
-    `took_ms`: how long that took just now; none if it was known.
-    """
+    """What requirements came to: `lines` as the installer takes them, good until `good_until` (epoch seconds)."""
 
     lines: tuple[str, ...]
     good_until: float
-    took_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +50,9 @@ class Resolver:
     async def resolve(
         self,
         requirements: tuple[str, ...],
-        interpreter: Interpreter,
-        installer: Installer,
+        solver: Solver,
         *,
         refresh: bool,
-        progress: Progress,
     ) -> Resolution:
         """The lock of checked requirements; none need no installer.
 
@@ -71,7 +62,7 @@ class Resolver:
         """
         if not requirements:
             return Resolution(lines=(), good_until=float("inf"))
-        path = self.folder / f"{_key(requirements, interpreter, installer)}.json"
+        path = self.folder / f"{_key(requirements, solver)}.json"
         asked_at = self.clock()
         kept = _read(path)
         if kept is not None and not refresh and self._fresh(kept):
@@ -81,19 +72,16 @@ class Resolver:
             # Whoever held the lock before us may just have made it.
             if kept is not None and (kept.made_at > asked_at or (not refresh and self._fresh(kept))):
                 return self._resolution(kept)
-            progress(f"resolving {', '.join(requirements)}")
-            started = time.monotonic()
             try:
-                lines = await installer.resolve(requirements, interpreter, refresh=refresh)
+                lines = await solver.lock(requirements, refresh=refresh)
             except EnvironmentUnavailableError:
                 if kept is None or refresh:
                     raise
-                progress("the registry is away: using the versions resolved before")
+                solver.steps.progress("the registry is away: using the versions resolved before")
                 return Resolution(lines=kept.lines, good_until=self.clock() + _GRACE_S)
             kept = _Kept(made_at=self.clock(), lines=lines)
             write_whole(path, kept.model_dump_json().encode())
-            took_ms = round((time.monotonic() - started) * 1000, 1)
-        return replace(self._resolution(kept), took_ms=took_ms)
+        return self._resolution(kept)
 
     def _fresh(self, kept: _Kept) -> bool:
         return 0 <= self.clock() - kept.made_at < self.max_age_s
@@ -102,9 +90,10 @@ class Resolver:
         return Resolution(lines=kept.lines, good_until=kept.made_at + self.max_age_s)
 
 
-def _key(requirements: tuple[str, ...], interpreter: Interpreter, installer: Installer) -> str:
-    parts = [_LAYOUT, requirements, interpreter.model_dump(mode="json"), installer.version]
-    text = json.dumps([*parts, resolution_settings(installer.env)], sort_keys=True)
+def _key(requirements: tuple[str, ...], solver: Solver) -> str:
+    parts = [_LAYOUT, requirements, solver.interpreter.model_dump(mode="json"), solver.installer.version]
+    channels = solver.conda.channels if solver.conda is not None else ()
+    text = json.dumps([*parts, resolution_settings(solver.installer.env), channels], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 
 from stepflow_python.environments.cache import EnvironmentCache
+from stepflow_python.environments.locked import requirement_of
+from stepflow_python.environments.requirements import CONDA
+from stepflow_python.environments.surplus import Limits
 from stepflow_python.errors import DependencyError, PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentConfig, EnvironmentId, PipConfig
 from stepflow_python.model.module import Dependency, DependencySource
@@ -12,7 +15,8 @@ from stepflow_python.ports import EnvironmentSpec
 class VirtualEnvironments:
     """Makes, finds and removes virtualenvs; implements `PythonEnvironment`.
 
-    A configuration with a `virtual_env_path` has its environments there instead of in the cache's own folder. Package
+    A configuration with a `virtual_env_path` has its environments there instead of in the cache's own folder, and
+    `auto_cleanup` and `max_environments` are about those; the cache's own folder has the worker's limits. Package
     sources are remembered for as long as this object lives: their credentials are written nowhere.
     """
 
@@ -57,7 +61,7 @@ class VirtualEnvironments:
         cache = await self._holder(environment_id)
         environment = await cache.get(environment_id)
         pip = self._pip.get(environment_id, PipConfig())
-        installed = tuple(line.partition(" --hash")[0] for line in environment.lock.splitlines())
+        installed = tuple(map(requirement_of, environment.lock.splitlines()))
         added = tuple(line for dependency in dependencies for line in _lines(dependency))
         spec = EnvironmentSpec(requirements=(*installed, *added), python=environment.python_version, pip=pip)
         extended = await cache.ensure(spec)
@@ -77,7 +81,11 @@ class VirtualEnvironments:
         if config.virtual_env_path is None:
             return self._first
         path = config.virtual_env_path.expanduser().absolute()
-        return self._caches.setdefault(path, self._first.at(path))
+        limits = Limits(environments=config.max_environments) if config.auto_cleanup else Limits()
+        cache = self._caches.get(path)
+        if cache is None or cache.limits != limits:
+            cache = self._caches[path] = self._first.at(path, limits)
+        return cache
 
     async def _holder(self, environment_id: EnvironmentId) -> EnvironmentCache:
         """The cache that has it; the first one, which says what there is, if none has."""
@@ -90,21 +98,18 @@ class VirtualEnvironments:
         return self._first
 
 
-_UNSUPPORTED = {
-    DependencySource.CONDA: "packages from conda channels cannot be had: no conda solver (py-rattler) is wired in",
-    DependencySource.GIT: "packages from git would have to be built, which runs their code",
+_EXAMPLES = {
+    DependencySource.LOCAL: "file:///folder/{name}-1.0-py3-none-any.whl",
+    DependencySource.GIT: "git+https://host/{name}@v1.0",
 }
 
 
 def _lines(dependency: Dependency) -> tuple[str, ...]:
-    if dependency.source in _UNSUPPORTED:
-        raise DependencyError(
-            f"{dependency.name}: {_UNSUPPORTED[dependency.source]}; declare a registry version, or a wheel's address"
-        )
-    lines = dependency.requirements or (f"{dependency.name}{dependency.version or ''}",)
-    if dependency.source is DependencySource.LOCAL and not all("@" in line for line in lines):
-        raise DependencyError(
-            f"{dependency.name}: packages from local need their address, such as `{dependency.name} @ file:///folder/"
-            f"{dependency.name}-1.0-py3-none-any.whl`"
-        )
+    name, source = dependency.name, dependency.source
+    if source is DependencySource.CONDA:
+        return dependency.requirements or (f"{CONDA}{name}{dependency.version or ''}",)
+    lines = dependency.requirements or (f"{name}{dependency.version or ''}",)
+    if source in _EXAMPLES and not all("@" in line for line in lines):
+        example = _EXAMPLES[source].format(name=name)
+        raise DependencyError(f"{name}: packages from {source} need their address, such as `{name} @ {example}`")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, which costs a millisecond
 import _sitebuiltins  # before the fork: an import in the child copies pages
 import builtins
 import io
@@ -12,17 +13,27 @@ import sys
 from .anonymous import write_all
 from .ending import Beginning
 from .run import run_tool
+from .workspace import left_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Optional
+    from typing import Dict, Optional, Set
 
+    from .kernel import Kernel
     from .request import Limits, Request
 
 NOT_PREPARED = 70
 
 
-def become_tool(request: Request, source: str, *, report: int, stdin: Optional[int]) -> None:
+def become_tool(
+    request: Request,
+    source: str,
+    *,
+    report: int,
+    stdin: Optional[int],
+    kernel: Optional[Kernel] = None,
+    waited: bool = False,
+) -> None:
     """Run the tool in this process, write its report and end the process, at the latest by a `SystemExit`.
 
     How the process came to be does not matter, as long as it has one thread and nothing of another tool in it.
@@ -30,39 +41,64 @@ def become_tool(request: Request, source: str, *, report: int, stdin: Optional[i
     Args:
         request: the run.
         source: path of the source.
-        report: the file for the report; every other descriptor above 2 is closed.
+        report: the file for the report; every other descriptor above 2 is closed, but for the request's own line.
         stdin: a file to read standard input from; none leaves it.
+        kernel: whom to ask for the confinement of the request; none where it has none and the supervisor is open.
+        waited: whether the process waited for its run, and is dressed and settled already.
     """
-    sink = Sink(report, request.limits)
+    sink = Sink(report, request)
     try:
-        _take_descriptors(report, stdin)
+        if kernel is not None:
+            kernel.close_to_others(closed=False)
+        if stdin is not None:
+            posix.dup2(stdin, 0)
+            posix.close(stdin)
+        if not waited:
+            settle({report} if request.line is None else {report, request.line})
         _limit(request.limits)
-        _offer_to_the_oom_killer()
-        _dress(request, source)
+        if kernel is not None:
+            from .confine import confine
+
+            confine(kernel, request.confinement)
+        if not waited:
+            dress(prefix=request.prefix, site_packages=request.site_packages, env=request.env)
+        else:
+            _add_variables(request.env)
+        _name(source)
+        if request.line is not None and request.lent:
+            from .lent import lend
+
+            posix.set_inheritable(request.line, False)  # programs that the tool starts do not get it
+            lend(request.line, request.lent)
     except (OSError, ValueError) as error:
         from .writer import failure
 
         sink.write(failure("internal_error", f"the run could not be prepared: {type(error).__name__}: {error}"))
         posix._exit(NOT_PREPARED)
-    beginning = Beginning(request.module_name)
+    beginning = Beginning(request.module_name, told=sink.say_how_it_ends if waited else None)
     beginning.end(run_tool(request, source, deliver=sink.write))
+
+
+LAST_WORD = b"\0last word\0"
+LAST_WORD_BYTES = len(LAST_WORD) + 17
+ENDS = _signal.SIGUSR1
+"""What a process that waited for its run sends its supervisor after its last word."""
 
 
 class Sink:
     """Where the report goes, whatever the tool has done to descriptors.
 
-    A tool may close the file, or open its own under the same number: then it is opened once more through the
-    supervisor, which still holds it.
+    A tool may close the file, or open its own under the same number: then the report is left in the work folder.
     """
 
-    __slots__ = ("_descriptor", "_file_bytes", "_identity", "_owner", "_supervisor")
+    __slots__ = ("_descriptor", "_file_bytes", "_identity", "_owner", "_second")
 
-    def __init__(self, descriptor: int, limits: Limits) -> None:
+    def __init__(self, descriptor: int, request: Request) -> None:
         self._descriptor = descriptor
         self._identity = _identity(descriptor)
         self._owner = posix.getpid()
-        self._supervisor = posix.getppid()
-        self._file_bytes = limits.file_bytes
+        self._second = left_report(request.output_folder)
+        self._file_bytes = request.limits.file_bytes
 
     def write(self, report: str) -> None:
         """Replace what the file holds. Does nothing in processes that the tool forked from this one."""
@@ -80,10 +116,31 @@ class Sink:
             # The host sees that there is no report; this line tells the reader of stderr why.
             posix.write(2, f"the result could not be delivered: {error}\n".encode("utf-8", "replace"))
 
+    def say_how_it_ends(self, status: int) -> None:
+        """Tell a supervisor that listens that the process is over, and wait to be killed; nothing if that cannot be.
+
+        It need not wait then until the kernel has taken the process apart, which is a millisecond or two.
+        """
+        if posix.getpid() != self._owner or _identity(self._descriptor) != self._identity:
+            return
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used_us = int((children.ru_utime + children.ru_stime) * 1e6)
+        largest_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        word = LAST_WORD + bytes([status & 0xFF]) + used_us.to_bytes(8, "big") + largest_kb.to_bytes(8, "big")
+        try:
+            posix.lseek(self._descriptor, 0, 2)
+            if posix.write(self._descriptor, word) != LAST_WORD_BYTES:
+                return
+            posix.kill(posix.getppid(), ENDS)
+        except OSError:
+            return
+        while True:
+            _signal.pause()
+
     def _open(self) -> int:
         if _identity(self._descriptor) == self._identity:
             return self._descriptor
-        return posix.open(f"/proc/{self._supervisor}/fd/{self._descriptor}", posix.O_WRONLY)
+        return posix.open(self._second, posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
 
 
 def _identity(descriptor: int) -> Optional[tuple[int, int]]:
@@ -94,17 +151,16 @@ def _identity(descriptor: int) -> Optional[tuple[int, int]]:
     return status.st_dev, status.st_ino
 
 
-def _take_descriptors(report: int, stdin: Optional[int]) -> None:
-    """Keep 0, 1, 2 and the report."""
-    if stdin is not None:
-        posix.dup2(stdin, 0)
+def settle(kept: Set[int]) -> None:
+    """Close every descriptor above 2 but those that are kept, and be the first to go when memory is short."""
     for name in posix.listdir("/proc/self/fd"):
         descriptor = int(name)
-        if descriptor > 2 and descriptor != report:  # noqa: PLR2004 - the last of the standard three
+        if descriptor > 2 and descriptor not in kept:  # noqa: PLR2004 - the last of the standard three
             try:
                 posix.close(descriptor)
             except OSError:  # the one that listed the folder is in the list, and closed by now
                 continue
+    _offer_to_the_oom_killer()
 
 
 def _limit(limits: Limits) -> None:
@@ -148,16 +204,18 @@ def _offer_to_the_oom_killer() -> None:
         posix.close(descriptor)
 
 
-def _dress(request: Request, source: str) -> None:
+def dress(*, prefix: str, site_packages: str, env: Dict[str, str]) -> None:
     """Make the interpreter look as the environment's own, normally started, does."""
-    _set_environment(request.env)
-    sys.argv = [source]
-    if hasattr(sys, "orig_argv"):
-        sys.orig_argv = [sys.executable, source]
-    sys.prefix = sys.exec_prefix = request.prefix
+    for known in list(posix.environ):
+        posix.unsetenv(known)
+    posix.environ.clear()
+    if "os" in sys.modules:
+        sys.modules["os"].environ._data.clear()
+    _add_variables(env)
+    sys.prefix = sys.exec_prefix = prefix
     mounted = __file__.rpartition("/")[0].rpartition("/")[0]
-    sys.path[:] = [posix.getcwd(), *(entry for entry in sys.path if entry != mounted)]
-    _add_site_packages(request.site_packages)
+    sys.path[:] = [entry for entry in sys.path if entry != mounted]
+    _add_site_packages(site_packages)
     _add_site_builtins()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -165,19 +223,23 @@ def _dress(request: Request, source: str) -> None:
             stream.reconfigure(line_buffering=True)
 
 
-def _set_environment(env: Dict[str, str]) -> None:
+def _name(source: str) -> None:
+    """What a program knows itself by."""
+    sys.argv = [source]
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv = [sys.executable, source]
+    sys.path.insert(0, posix.getcwd())
+
+
+def _add_variables(env: Dict[str, str]) -> None:
     """The variables that C sees, and those that `os.environ` is made from when the tool imports `os`."""
-    for known in list(posix.environ):
-        posix.unsetenv(known)
-    posix.environ.clear()
+    os = sys.modules.get("os")
     for name, text in env.items():
         encoded, value = name.encode("utf-8", "surrogateescape"), text.encode("utf-8", "surrogateescape")
         posix.putenv(encoded, value)
         posix.environ[encoded] = value
-    if "os" in sys.modules:
-        os = sys.modules["os"]
-        os.environ._data.clear()
-        os.environ._data.update(posix.environ)
+        if os is not None:
+            os.environ._data[encoded] = value
 
 
 def _add_site_packages(folder: str) -> None:

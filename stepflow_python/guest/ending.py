@@ -12,39 +12,64 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import FrozenSet, Set
+    from typing import Callable, FrozenSet, Optional
 
 MOST_OBJECTS = 20_000
 """Looking at more would cost what it saves."""
 
 
 class Beginning:
-    """What there was before the tool, whose own module is called `tool`: objects are set apart, modules noted."""
+    """What there was before the tool, whose own module is called `tool`: objects are set apart, modules noted.
 
-    __slots__ = ("_modules", "_tool")
+    `told`, if given, is called with the exit code when the process has nothing left to do but to end.
+    """
 
-    def __init__(self, tool: str) -> None:
+    __slots__ = ("_last", "_owner", "_told", "_tool")
+
+    def __init__(self, tool: str, *, told: Optional[Callable[[int], None]] = None) -> None:
         self._tool = tool
+        self._told = told
+        self._owner = posix.getpid()
         gc.freeze()
-        self._modules: Set[str] = set(sys.modules)
+        self._last = next(reversed(sys.modules))
 
     def end(self, status: int) -> None:
         """End the process with this exit code."""
-        if self._needs_shutdown() or not _flushed():
+        if not self._only_known_modules() or not _threads_and_handlers_ended() or _objects_left() or not _flushed():
             sys.exit(status)
+        if self._told is not None and posix.getpid() == self._owner:
+            self._told(status)
         posix._exit(status)
 
-    def _needs_shutdown(self) -> bool:
-        """Whether the tool left threads, exit handlers, open files, finalizers or anything not seen through."""
+    def _only_known_modules(self) -> bool:
+        """Whether the tool loaded nothing since but the standard library: others may wait for the real end."""
         standard: FrozenSet[str] = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10
-        roots = {name.partition(".")[0] for name in sys.modules.keys() - self._modules}
-        if not standard or "threading" in sys.modules or "atexit" in sys.modules:
-            return True
-        if not roots <= standard | {self._tool, __package__}:
-            return True
-        # Files, suspended generators and coroutines have this attribute too.
-        objects = gc.get_objects()
-        return len(objects) > MOST_OBJECTS or any(hasattr(type(one), "__del__") for one in objects)
+        # Only the new ones, which come last: looking at all names copies the pages that their counts are on.
+        for name in reversed(sys.modules):
+            if name == self._last:
+                return bool(standard)
+            if name.partition(".")[0] not in standard | {self._tool, __package__}:
+                return False
+        return False  # it was taken out
+
+
+def _threads_and_handlers_ended() -> bool:
+    """Do what the shutdown does first, and would not do again: wait for threads, run exit handlers."""
+    try:
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
+        if "atexit" in sys.modules:
+            sys.modules["atexit"]._run_exitfuncs()
+    except BaseException:  # noqa: BLE001 - a tool may have put anything there; the shutdown knows what to do with it
+        return False
+    return True
+
+
+def _objects_left() -> bool:
+    """Whether there are open files, suspended generators or coroutines, finalizers, or too many objects to look at."""
+    objects = gc.get_objects()
+    return len(objects) > MOST_OBJECTS or any(hasattr(type(one), "__del__") for one in objects)
 
 
 def _flushed() -> bool:

@@ -21,6 +21,7 @@ def main() -> None:
     reply = Reply(int(sys.argv[2]))
     try:
         request, source = _prepare(int(sys.argv[1]))
+        posix.close(int(sys.argv[1]))
     except BadRequestError as error:
         reply.fail(str(error))
     shield()
@@ -28,9 +29,12 @@ def main() -> None:
 
 
 def _prepare(descriptor: int) -> Tuple[Request, str]:
-    """Read the request, let go of its descriptor, and lay out the work folder."""
+    """Read the request and lay out the work folder; the path of the source in it.
+
+    Raises:
+        BadRequestError: the request is unusable.
+    """
     request = read_request(descriptor)
-    posix.close(descriptor)
     source = stage(request)
     request.files.clear()  # on disk now; kept, they would be copied into the tool's memory
     return request, source

@@ -12,8 +12,6 @@ TYPE_CHECKING = False  # `typing` would cost more than the rest of this module
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
-CHUNK_BYTES = 1 << 20
-
 
 class BadRequestError(Exception):
     """The request cannot be used; the message names the field."""
@@ -48,16 +46,46 @@ class Limits:
         self.output_files_bytes: int = fields.take("output_files_bytes", int)
 
 
+class Confinement:
+    """What the tool's process gives up before the first line that is not ours; by default nothing.
+
+    `filters` are programs as seccomp(2) takes them; `landlock` is what `landlock.restrict` takes; with `alone` no pid
+    namespace ends what the tool leaves behind, so the supervisor does; without `files` there is no work folder.
+    """
+
+    __slots__ = ("alone", "files", "filters", "landlock")
+
+    def __init__(self, fields: Fields) -> None:
+        self.filters: List[bytes] = fields.take("filters", list, optional=True) or []
+        self.landlock: Optional[Dict[str, Any]] = fields.take("landlock", dict, optional=True)
+        self.alone: bool = fields.take("alone", bool, optional=True) or False
+        self.files: bool = fields.take("files", bool, optional=True) is not False
+
+    @property
+    def asked(self) -> bool:
+        """Whether the kernel must be asked for anything."""
+        return bool(self.filters) or self.landlock is not None
+
+
 class Request:
-    """One run. `function` none runs the source as `__main__`; `parameters` are (name, kind) in order."""
+    """One run. `function` none runs the source as `__main__`; `parameters` are (name, kind) in order.
+
+    `code` is the source compiled by this interpreter, if the host has it; `compile_only` asks for it instead of a run.
+    `lent` are names of modules of the host, which answers at the other end of the socket `line`; none without them.
+    """
 
     __slots__ = (
         "arguments",
+        "code",
+        "compile_only",
+        "confinement",
         "env",
         "files",
         "function",
         "input_schema",
+        "lent",
         "limits",
+        "line",
         "module_name",
         "output_folder",
         "parameters",
@@ -70,6 +98,8 @@ class Request:
     def __init__(self, payload: Any) -> None:
         fields = Fields(payload, "request")
         self.source: str = fields.take("source", str)
+        self.code: Optional[bytes] = fields.take("code", bytes, optional=True)
+        self.compile_only = bool(fields.take("compile_only", bool, optional=True))
         self.module_name: str = fields.take("module_name", str)
         self.function: Optional[str] = fields.take("function", str, optional=True)
         self.parameters: List[Tuple[str, str]] = [(name, kind) for name, kind in fields.take("parameters", list)]
@@ -81,6 +111,9 @@ class Request:
         self.site_packages: str = fields.take("site_packages", str)
         self.prefix: str = fields.take("prefix", str)
         self.output_folder: str = fields.take("output_folder", str)
+        self.confinement = Confinement(Fields(fields.take("confinement", dict, optional=True) or {}, "confinement"))
+        self.lent: Optional[List[str]] = fields.take("lent", list, optional=True)
+        self.line: Optional[int] = fields.take("line", int, optional=True)
         self.limits = Limits(Fields(fields.take("limits", dict), "limits"))
 
 
@@ -109,18 +142,30 @@ class Fields:
 
 
 def read_request(descriptor: int) -> Request:
-    """Read to the end of the host's pipe.
+    """Read the host's file from its beginning.
 
     Raises:
         BadRequestError: it is not what was agreed.
     """
-    chunks = []
-    while True:
-        chunk = posix.read(descriptor, CHUNK_BYTES)
+    size = posix.fstat(descriptor).st_size
+    chunks: List[bytes] = []
+    taken = 0
+    while taken < size:
+        chunk = posix.pread(descriptor, size - taken, taken)
         if not chunk:
             break
         chunks.append(chunk)
+        taken += len(chunk)
+    return parse_request(b"".join(chunks))
+
+
+def parse_request(payload: bytes) -> Request:
+    """The request of a payload.
+
+    Raises:
+        BadRequestError: it is not what was agreed.
+    """
     try:
-        return Request(marshal.loads(b"".join(chunks)))  # noqa: S302 - only the trusted host can write here
+        return Request(marshal.loads(payload))  # noqa: S302 - only the trusted host can have written it
     except (EOFError, ValueError, TypeError) as error:
         raise BadRequestError(f"the request cannot be read: {error}") from error

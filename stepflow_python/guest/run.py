@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import sys
 
 from .calling import call_function
@@ -11,7 +12,7 @@ from .writer import TooLargeError, failure, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any, Callable
 
     from .request import Request
@@ -42,13 +43,27 @@ def run_tool(request: Request, source: str, *, deliver: Callable[[str], None]) -
 
 def _call(request: Request, source: str) -> Any:
     """Execute the source; in function mode call the function."""
+    if request.compile_only:
+        return _base64(marshal.dumps(_compiled(request, source)))
     name = request.module_name if request.function is not None else "__main__"
     module = _new_module(name, source)
-    code = compile(request.source, source, "exec", dont_inherit=True)
-    exec(code, module.__dict__)  # noqa: S102 - this is what a box is for
+    exec(_compiled(request, source), module.__dict__)  # noqa: S102 - this is what a box is for
     if request.function is None:
         return None
     return call_function(request, module.__dict__)
+
+
+def _compiled(request: Request, source: str) -> CodeType:
+    if request.code is not None:
+        code: CodeType = marshal.loads(request.code)  # noqa: S302 - only the trusted host can have written it
+        return code
+    return compile(request.source, source, "exec", dont_inherit=True)
+
+
+def _base64(data: bytes) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def _new_module(name: str, source: str) -> ModuleType:

@@ -34,12 +34,14 @@ def stage(request: Request) -> str:
     """
     folder = posix.getcwd()
     source = f"{request.module_name}.py"
+    if not request.confinement.files:
+        return f"{folder}/{source}"
     files: Dict[str, bytes] = dict(request.files)
     files[source] = request.source.encode("utf-8", "surrogatepass")
     try:
         for name, content in files.items():
             _write(name, content)
-        _make_folders(request.output_folder)
+        make_folders(request.output_folder)
     except OSError as error:
         raise BadRequestError(f"the work folder cannot be filled: {error}") from error
     return f"{folder}/{source}"
@@ -50,20 +52,37 @@ def _write(name: str, content: bytes) -> None:
     if name.startswith("/") or ".." in parts or "\0" in name:
         raise BadRequestError(f"{name!r} is no name inside the work folder")
     if len(parts) > 1:
-        _make_folders(name.rpartition("/")[0])
+        make_folders(name.rpartition("/")[0])
     with open(name, "wb") as file:
         file.write(content)
 
 
-def _make_folders(path: str) -> None:
+def make_folders(path: str) -> None:
     """The folder with those above it, as far as they are not there."""
     try:
         posix.mkdir(path)
     except FileExistsError:
         return
     except FileNotFoundError:
-        _make_folders(path.rpartition("/")[0])
+        make_folders(path.rpartition("/")[0])
         posix.mkdir(path)
+
+
+def left_report(output_folder: str) -> str:
+    """Where a tool that has lost its report's descriptor leaves the report: beside its output folder."""
+    return output_folder.rpartition("/")[0] + "/.report"
+
+
+def open_left_report(output_folder: str) -> Optional[int]:
+    """The report that was left in the work folder; none if there is no such file, or something else in its place."""
+    try:
+        descriptor = posix.open(left_report(output_folder), FILE_FLAGS)
+    except OSError:
+        return None
+    if _stat.S_ISREG(posix.fstat(descriptor).st_mode):
+        return descriptor
+    posix.close(descriptor)
+    return None
 
 
 class Output:

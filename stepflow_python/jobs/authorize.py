@@ -1,6 +1,7 @@
 """Whether a request may run here, and within which limits: everything is checked before anything starts."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from stepflow_python.parsing.inference import needed_modules
 from stepflow_python.policy.check import check_source
 from stepflow_python.ports import EnvironmentSpec
 
+CORES = os.cpu_count() or 1
+"""A run may use them all for as long as it may take."""
 QUICK_SIZE = 8192
 """Characters of source: some 5 ms of checking."""
 
@@ -36,7 +39,10 @@ class Rules:
     settings_for: Callable[[SecurityLevel], SecuritySettings]
     parsing: bool
     infer_dependencies: bool = True
-    extensions: frozenset[str] = frozenset()
+    unlendable: Callable[[Sequence[str]], str | None] = lambda names: f"{', '.join(names)} cannot be lent here"
+    """Which of these extensions cannot be lent, and why; none if all can. May block, and be called in a thread."""
+    extension_names: Callable[[], frozenset[str]] = frozenset
+    """Modules that may be lent, whether they can be now or not."""
     verdicts: Recent[tuple[str, SecurityLevel], Verdict] = field(default_factory=Recent)
 
 
@@ -51,7 +57,7 @@ async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
     """
     request = job.request
     _check_level(request, rules)
-    _check_extensions(request, rules)
+    await _check_extensions(request, rules)
     security = rules.settings_for(request.security_level)
     if rules.parsing:
         _check_policy(await _verdict(module.source_code, request.security_level, rules), request.security_level)
@@ -60,7 +66,7 @@ async def authorize(job: Job, module: PythonModule, rules: Rules) -> Plan:
         function=_checked_function(request, module, rules),
         limits=_limits(request, rules),
         security=security,
-        environment=_environment(request, module, infer=rules.infer_dependencies),
+        environment=_environment(request, module, rules),
     )
 
 
@@ -85,11 +91,10 @@ def _check_level(request: ExecutionRequest, rules: Rules) -> None:
         )
 
 
-def _check_extensions(request: ExecutionRequest, rules: Rules) -> None:
-    unknown = [name for name in request.extensions if name not in rules.extensions]
-    if unknown:
-        there = ", ".join(sorted(rules.extensions)) or "none"
-        raise ExecutionError(f"extensions: {', '.join(unknown)} cannot be lent here; there are: {there}")
+async def _check_extensions(request: ExecutionRequest, rules: Rules) -> None:
+    problem = await asyncio.to_thread(rules.unlendable, request.extensions) if request.extensions else None
+    if problem is not None:
+        raise ExecutionError(f"extensions: {problem}")
 
 
 def _check_policy(verdict: Verdict, level: SecurityLevel) -> None:
@@ -126,18 +131,22 @@ def _limits(request: ExecutionRequest, rules: Rules) -> Limits:
     limits = rules.defaults
     timeout_s = timeout if timeout is not None else min(limits.timeout_s, rules.max_timeout_s)
     memory_mib = memory if memory is not None else min(limits.memory_mib, rules.max_memory_mib)
-    return limits.model_copy(update={"timeout_s": timeout_s, "cpu_s": timeout_s + 1, "memory_mib": memory_mib})
+    return limits.model_copy(
+        update={"timeout_s": timeout_s, "cpu_s": (timeout_s + 1) * CORES, "memory_mib": memory_mib}
+    )
 
 
-def _environment(request: ExecutionRequest, module: PythonModule, *, infer: bool) -> EnvironmentSpec:
+def _environment(request: ExecutionRequest, module: PythonModule, rules: Rules) -> EnvironmentSpec:
     """The source's own declaration first, then what the request adds to it; where both are silent, its imports."""
     if request.lock is not None:
         return EnvironmentSpec(lock=request.lock, python=request.python_version or module.requires_python)
     declared = [line for dependency in module.dependencies for line in dependency.requirements]
-    silent = not module.declared and not request.dependencies
-    needed = needed_modules(module.imports, file_names=request.files) if infer and silent else ()
+    silent = rules.infer_dependencies and not module.declared and not request.dependencies
+    needed = needed_modules(module.imports, file_names=request.files) if silent else ()
+    # Lent or not to this run, what has an extension's name is never guessed to be a distribution.
+    lent = rules.extension_names() if needed else frozenset()
     return EnvironmentSpec(
-        imports=tuple(one for one in needed if one.module not in request.extensions),
+        imports=tuple(one for one in needed if one.module not in lent),
         requirements=tuple(_unique([*declared, *request.dependencies])),
         python=request.python_version or module.requires_python,
     )

@@ -4,7 +4,8 @@ import logging
 import time
 
 from stepflow_python.errors import InternalError, PythonError
-from stepflow_python.jobs.job import Job, JobRunner
+from stepflow_python.jobs.job import Job, JobRunner, TryLaterError
+from stepflow_python.jobs.patience import Delays
 from stepflow_python.jobs.results import refusal_of
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.ports import Ledger, PythonMonitoring
@@ -12,11 +13,12 @@ from stepflow_python.ports import Ledger, PythonMonitoring
 log = logging.getLogger(__name__)
 
 
-def answering(run: JobRunner, ledger: Ledger) -> JobRunner:
+def answering(run: JobRunner, ledger: Ledger, delays: Delays) -> JobRunner:
     """Turn every refusal and every fault of ours into a recorded result.
 
-    Only a store that cannot be written still raises: then there is no record to answer from, and the message stays
-    with the broker.
+    What may pass later is recorded too, as an attempt, and queued again while attempts remain: `TryLaterError` says
+    for when. Else only a store that cannot be written still raises: then there is no record to answer from, and the
+    message stays with the broker.
     """
 
     async def answered(job: Job) -> ExecutionResult:
@@ -27,7 +29,12 @@ def answering(run: JobRunner, ledger: Ledger) -> JobRunner:
         except Exception as error:  # the boundary that records: a fault of ours must not lose the job
             log.exception("execution %s: a fault of ours", job.request.execution_id)
             refusal = refusal_of(job, InternalError(f"{type(error).__name__}: {error}"))
-        return await ledger.finish(job.ended_with(refusal))
+        ended = job.ended_with(refusal)
+        if refusal.error is not None and refusal.error.retryable and job.attempt < job.request.max_attempts:
+            delay_s = delays(job.attempt)
+            if await ledger.give_back(ended, delay_s=delay_s):
+                raise TryLaterError(refusal.error.message, delay_s=delay_s)
+        return await ledger.finish(ended)
 
     return answered
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from stepflow_python.errors import ExecutionError
 from stepflow_python.jobs.execution import with_source
+from stepflow_python.messages import Dispatcher
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
-from stepflow_python.ports import Dispatcher, Ledger
+from stepflow_python.ports import Ledger
 
 
 async def submit(
@@ -23,12 +24,14 @@ async def submit(
     Raises:
         ParseError: the script cannot be read.
         DatabaseError: the record cannot be written.
-        InternalError: the broker cannot be reached; the execution stays queued.
+        InternalError: the broker cannot be reached; the execution stays queued, and is sent by a worker later.
+        QueueFullError: too many wait already.
     """
     request = await with_source(request, max_code_size=max_code_size)
-    claim = await ledger.enqueue(request)
+    delivery = dispatcher.pack(request)
+    claim = await ledger.enqueue(request, delivery)
     if claim.result is None:
-        await dispatcher.send(request)
+        await dispatcher.send(delivery)
     return claim.result
 
 
@@ -45,7 +48,10 @@ async def submit_chain(
         InternalError: the broker cannot be reached; the executions stay queued.
     """
     steps = [await with_source(request, max_code_size=max_code_size) for request in requests]
-    for step in steps:
-        if (await ledger.enqueue(step)).result is not None:
+    delivery = dispatcher.pack_chain(steps)
+    for number, step in enumerate(steps):
+        # The later ones have no message yet: the worker that ends the one before sends it.
+        claim = await ledger.enqueue(step, None if number else delivery)
+        if claim.result is not None:
             raise ExecutionError(f"execution_id: {step.execution_id} has ended before; give each step a new id")
-    await dispatcher.send_chain(steps)
+    await dispatcher.send(delivery)

@@ -9,6 +9,7 @@ from kombu.utils.url import maybe_sanitize_url
 from stepflow_python.config import Settings
 from stepflow_python.messaging.transport import CLASS_PATH, broker_url
 
+EXECUTE = "stepflow.execute"
 REDIS_SCHEMES = frozenset({"redis", "rediss", "sentinel"})
 AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
 REDELIVERY_MARGIN_S = 600
@@ -39,6 +40,7 @@ def make_app(settings: Settings) -> Celery:
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=5.0,
+        task_annotations={EXECUTE: {"rate_limit": settings.start_rate}} if settings.start_rate else None,
     )
     app.conf.update(_for_broker(settings))
     return app

@@ -2,10 +2,12 @@
 
 from pydantic import Field, JsonValue
 
+from stepflow_python.model.extension import ExtensionCall
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.model.values import Instant, Value
 
 MAX_PAGE = 1000
+MAX_CALLS = 1000
 
 
 class HistoryFilter(Value):
@@ -39,11 +41,35 @@ class ExecutionSummary(Value):
     """Why it did not succeed: its error's message."""
 
 
+class EarlierAttempt(Value):
+    """An attempt that did not end its execution, since there was another one after it."""
+
+    attempt: int
+    status: Status
+    why: str | None = None
+    started_at: Instant | None = None
+    finished_at: Instant | None = None
+
+
 class ExecutionRecord(ExecutionSummary):
-    """All that is recorded of an execution; values of `request.env` are masked."""
+    """All that is recorded of an execution; values of `request.env` are masked.
+
+    `extension_calls` are the first `MAX_CALLS` of `extension_calls_total`, in the order in which they ended.
+    """
 
     request: dict[str, JsonValue] = Field(default_factory=dict)
     result: ExecutionResult | None = None
+    extension_calls: tuple[ExtensionCall, ...] = ()
+    extension_calls_total: int = 0
+    earlier_attempts: tuple[EarlierAttempt, ...] = ()
+
+
+class Printed(Value):
+    """Text that an attempt printed on `stdout` or `stderr`."""
+
+    attempt: int
+    stream: str
+    text: str
 
 
 class Page(Value):

@@ -1,10 +1,32 @@
 """The limits of one run, all resolved: nothing here is optional."""
 
+from enum import StrEnum
+
 from stepflow_python.model.values import Value
 
 
+class Limit(StrEnum):
+    """Names of the bounds that a run can meet."""
+
+    WALL_TIME = "wall_time"
+    CPU_TIME = "cpu_time"
+    MEMORY = "memory"
+    PROCESSES = "processes"
+    OPEN_FILES = "open_files"
+    FILE_SIZE = "file_size"
+    WORK_SIZE = "work_size"
+    OUTPUT = "output"
+    """Of stdout or stderr."""
+    RESULT = "result"
+    FILES = "files"
+    """Of the output folder: count, size, depth."""
+
+
 class Limits(Value):
-    """Bounds that a run may not pass. `*_s` seconds, `*_bytes` bytes, `memory_mib` MiB for the whole process tree."""
+    """Bounds that a run may not pass. `*_s` seconds, `*_bytes` bytes, `memory_mib` MiB.
+
+    `cpu_s` and `memory_mib` are for the whole process tree, `open_files` and `file_bytes` for each process and file.
+    """
 
     timeout_s: float = 30.0
     cpu_s: float = 60.0

@@ -55,6 +55,9 @@ class ExecutionRequest(Value):
     Exactly one of `code` and `script_path` names the source (a `tool_id` alone takes the recorded source of that
     tool). With a `lock` (lines `name==version --hash=sha256:...`) the environment holds exactly that, whatever is
     declared. `function_name` none runs it as a script, where `parameters` reach it as JSON in `STEPFLOW_PARAMETERS`.
+    `queue` names whose workers it is for, such as those of hosts with more memory; none takes the default.
+    `reuse_for` says that the tool is pure: a result of the same source, arguments, files, variables and environment,
+    not older than so many seconds, may be given instead of running it.
     `timeout` in seconds and `memory_limit` in MiB; none takes the worker's default.
     """
 
@@ -79,6 +82,8 @@ class ExecutionRequest(Value):
     workflow_id: str | None = Field(default=None, max_length=256)
     step_id: str | None = Field(default=None, max_length=256)
     priority: int = Field(default=0, ge=0, le=9)
+    queue: Identifier | None = None
+    reuse_for: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_attempts: int = Field(default=3, ge=1, le=100)
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field, JsonValue
 
 from stepflow_python.errors import ErrorCategory, ErrorKind, PythonError
+from stepflow_python.model.limits import Limit
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.model.values import Base64, Instant, Value
 
@@ -99,7 +100,9 @@ class MemoryEnforcement(StrEnum):
 class SandboxOutcome(Value):
     """What one run in the sandbox gave. Times in ms, memory in KiB (peak of the whole tree).
 
-    `return_code` is the process's own; `signal` the number that killed it, if one did.
+    `execution_time_ms` is the whole of it, `dispatch_time_ms` the part before the tool's first line; `warm` says
+    whether its process was waiting already. `return_code` is the process's own; `signal` the number that killed it, if
+    one did.
     """
 
     status: Status
@@ -107,6 +110,7 @@ class SandboxOutcome(Value):
     stdout: str = ""
     stderr: str = ""
     execution_time_ms: float = 0.0
+    dispatch_time_ms: float | None = None
     cpu_time_ms: float | None = None
     memory_usage_kb: int | None = None
     return_code: int | None = None
@@ -114,17 +118,26 @@ class SandboxOutcome(Value):
     exceptions: tuple[ExceptionInfo, ...] = ()
     error: ErrorInfo | None = None
     isolation: IsolationTier | None = None
+    warm: bool | None = None
     memory_enforcement: MemoryEnforcement | None = None
     truncated: Truncated = Field(default_factory=Truncated)
+    limits_met: tuple[Limit, ...] = ()
+    """What ended it, or made a call of it fail, as far as that could be told."""
     files: dict[str, Base64] = Field(default_factory=dict, repr=False)
 
 
 class ExecutionResult(SandboxOutcome):
-    """The record of one execution: what its last attempt gave, and when."""
+    """The record of one execution: what its last attempt gave, and when.
+
+    `environment_times`: how long each step on the way to its environment took, in ms; `found` where it was there.
+    """
 
     execution_id: str
     environment_id: str | None = None
+    environment_times: dict[str, float] = Field(default_factory=dict)
     attempt: int = 0
+    reused_from: str | None = None
+    """The execution whose result this is: the tool did not run again."""
     queued_at: Instant | None = None
     started_at: Instant | None = None
     finished_at: Instant | None = None

@@ -72,7 +72,10 @@ class IsolationTier(StrEnum):
 
 
 class SecurityStatus(Value):
-    """What is known of a run while it lasts: memory in KiB, CPU time in ms."""
+    """What is known of a run while it lasts: memory in KiB, CPU time of the tree in ms.
+
+    `processes` counts threads too, and those few of ours that hold the box.
+    """
 
     execution_id: str
     running: bool

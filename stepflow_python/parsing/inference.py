@@ -16,8 +16,8 @@ from stdlib_list import long_versions, short_versions, stdlib_list
 from stepflow_python.errors import DependencyError
 from stepflow_python.model.module import Import, InferredDependency, NeededModule, PythonModule
 
-RESERVED = frozenset({"llm", "sqlite"})
-"""Modules that the host may lend; `http` is one too, and Python's own."""
+RESERVED = frozenset({"kv", "llm", "sqlite", "stepflow"})
+"""Modules that the host may lend; `http` is one too, and Python's own. `stepflow` is the door to all of them."""
 
 _ALWAYS = ("__future__", "__main__")
 

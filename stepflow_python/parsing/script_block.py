@@ -14,6 +14,7 @@ from stepflow_python.model.module import Dependency, DependencySource
 
 _START = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)\s*")
 _END = "# ///"
+_CONDA = "conda:"
 _TOML_LINE = re.compile(r"at line (\d+)")
 
 
@@ -57,11 +58,17 @@ def read_script_block(lines: Sequence[str], *, name: str = "tool") -> ScriptBloc
 
 
 def dependency_of(line: str) -> Dependency:
-    """The distribution that a requirement line (PEP 508) names.
+    """The distribution that a requirement line (PEP 508) names, or the package of a conda channel (`conda:name>=1`).
 
     Raises:
         packaging.requirements.InvalidRequirement: it is none.
     """
+    text = line.strip()
+    if text.startswith(_CONDA):
+        package = Requirement(text.removeprefix(_CONDA))
+        version = str(package.specifier) or None
+        source = DependencySource.CONDA
+        return Dependency(name=package.name.lower(), version=version, source=source, requirements=(text,))
     requirement = Requirement(line)
     return Dependency(
         name=canonicalize_name(requirement.name),

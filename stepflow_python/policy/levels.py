@@ -18,6 +18,10 @@ PROCESS_FUNCTIONS: Final = (
     "os.forkpty",
     "pty.fork",
     "pty.spawn",
+    "multiprocessing.Process",
+    "multiprocessing.Pool",
+    "multiprocessing.Manager",
+    "concurrent.futures.ProcessPoolExecutor",
     "asyncio.create_subprocess_*",
     "asyncio.subprocess.create_subprocess_*",
 )

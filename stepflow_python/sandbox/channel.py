@@ -4,10 +4,12 @@ A guest can forge its own answer; nothing in it is more than data about this one
 """
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.result import ExceptionInfo
@@ -15,6 +17,8 @@ from stepflow_python.model.values import Value
 
 HEADER: Final = 9
 MAX_DEPTH: Final = 240
+MOST: Final = 2**53
+"""Above any figure of a run, and still a number to every database."""
 SLACK: Final = 256 * 1024
 """What reports may hold beyond the result: tracebacks, status, frame headers."""
 
@@ -22,10 +26,10 @@ SLACK: Final = 256 * 1024
 class SupervisorStatus(Value):
     """What the supervisor saw of the tool's process."""
 
-    exit: int | None = None
-    signal: int | None = None
-    cpu_ms: float = 0.0
-    maxrss_kb: int = 0
+    exit: int | None = Field(default=None, ge=0, le=255)
+    signal: int | None = Field(default=None, ge=1, le=127)
+    cpu_ms: float = Field(default=0.0, ge=0, le=MOST)
+    maxrss_kb: int = Field(default=0, ge=0, le=MOST)
     flooded: bool = False
     files_error: str | None = None
 
@@ -47,6 +51,9 @@ class Report(Value):
     too_large: bool = False
 
 
+Notified = Callable[[], None]
+
+
 @dataclass(slots=True)
 class Answer:
     """What has arrived so far."""
@@ -59,12 +66,21 @@ class Answer:
     fault: str | None = None
     """Why the answer cannot be used, if it cannot."""
 
+    def is_over(self) -> bool:
+        """Whether nothing more is taken."""
+        return self.complete or self.fault is not None
+
 
 class AnswerReader:
-    """Takes bytes, gives an `Answer`; past its bound it takes no more and says so."""
+    """Takes bytes, gives an `Answer`; past its bound it takes no more and says so.
 
-    def __init__(self, limits: Limits) -> None:
+    `began` is called when the guest goes on to the tool, `over` when nothing more will be taken.
+    """
+
+    def __init__(self, limits: Limits, *, began: Notified | None = None, over: Notified | None = None) -> None:
         self.answer = Answer()
+        self._began = began or _nobody
+        self._over = over or _nobody
         self._buffer = bytearray()
         self._taken = 0
         self._limits = limits
@@ -72,8 +88,13 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> None:
         """Take what came in."""
-        if self.answer.fault is not None or self.answer.complete:
+        if self.answer.is_over():
             return
+        self._feed(data)
+        if self.answer.is_over():
+            self._over()
+
+    def _feed(self, data: bytes) -> None:
         self._taken += len(data)
         if self._taken > self._bound:
             self.answer.fault = f"the answer is larger than {self._bound} bytes"
@@ -99,6 +120,7 @@ class AnswerReader:
             match kind:
                 case b"B":
                     answer.began = True
+                    self._began()
                 case b"R":
                     answer.report = Report.model_validate(_loads(body))
                 case b"S":
@@ -113,7 +135,7 @@ class AnswerReader:
                     answer.fault = f"a frame of the unknown kind {kind!r}"
         except (ValueError, RecursionError, ValidationError) as error:
             answer.fault = f"frame {kind.decode('ascii', 'replace')}: {_short(error)}"
-        return not answer.complete and answer.fault is None
+        return not answer.is_over()
 
     def _take_file(self, body: bytes) -> None:
         length = int.from_bytes(body[:4], "big")
@@ -129,11 +151,21 @@ class AnswerReader:
         files[name] = content
 
 
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
 def _loads(body: bytes) -> JsonValue:
-    def refuse(constant: str) -> JsonValue:
+    def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no JSON value")
 
-    value: JsonValue = json.loads(body, parse_constant=refuse)
+    def finite(text: str) -> float:
+        number = float(text)
+        if math.isinf(number):
+            refuse(text[:40])
+        return number
+
+    value: JsonValue = json.loads(body, parse_constant=refuse, parse_float=finite)
     _refuse_deep(value)
     return _without_surrogates(value) if b"\\ud" in body.lower() else value
 

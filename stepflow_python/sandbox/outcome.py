@@ -4,10 +4,11 @@ import signal
 from dataclasses import dataclass
 
 from stepflow_python.errors import ErrorKind
-from stepflow_python.model.limits import Limits
+from stepflow_python.model.limits import Limit, Limits
 from stepflow_python.model.result import ErrorInfo, MemoryEnforcement, SandboxOutcome, Status, Truncated
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.sandbox.channel import Answer, Report, SupervisorStatus
+from stepflow_python.sandbox.met import Signs, limits_met
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +21,16 @@ class Seen:
     stderr: str
     truncated: Truncated
     stopped: Status | None
+    stopped_for: Limit | None
     out_of_memory: bool
+    forks_refused: int
     box_code: int
     wall_ms: float
-    cpu_ms: float
+    cpu_ms: float | None
+    dispatch_ms: float | None
     memory_kb: int | None
     isolation: IsolationTier
+    warm: bool
     memory_enforcement: MemoryEnforcement
 
 
@@ -43,6 +48,7 @@ def outcome_of(seen: Seen) -> SandboxOutcome:
         stdout=seen.stdout,
         stderr=seen.stderr,
         execution_time_ms=round(seen.wall_ms, 3),
+        dispatch_time_ms=None if seen.dispatch_ms is None else round(seen.dispatch_ms, 3),
         cpu_time_ms=seen.cpu_ms,
         memory_usage_kb=_memory(seen),
         return_code=-int(killed) if killed else code,
@@ -50,10 +56,16 @@ def outcome_of(seen: Seen) -> SandboxOutcome:
         exceptions=report.exceptions if report is not None else (),
         error=error,
         isolation=seen.isolation,
+        warm=seen.warm,
         memory_enforcement=seen.memory_enforcement,
         truncated=seen.truncated.model_copy(update={"result": report is not None and report.too_large}),
+        limits_met=limits_met(_signs(seen), status),
         files=seen.answer.files,
     )
+
+
+def _signs(seen: Seen) -> Signs:
+    return Signs(**{name: getattr(seen, name) for name in Signs.__dataclass_fields__})
 
 
 def _verdict(seen: Seen) -> tuple[Status, ErrorInfo | None]:
@@ -66,9 +78,16 @@ def _verdict(seen: Seen) -> tuple[Status, ErrorInfo | None]:
         return Status.FAILED, _failed(f"the run's answer is unusable: {answer.fault}")
     if answer.status is None or not answer.complete:
         return Status.FAILED, _failed(f"the run ended without an answer (exit code {seen.box_code})")
-    if answer.status.signal == signal.SIGXCPU:
+    if _out_of_cpu_time(answer.status, seen.limits):
         return Status.TIMED_OUT, _stopped(Status.TIMED_OUT, seen)
     return _by_report(seen)
+
+
+def _out_of_cpu_time(supervisor: SupervisorStatus, limits: Limits) -> bool:
+    """Who ignores the soft limit's SIGXCPU is killed at the hard one, a second later."""
+    if supervisor.signal == signal.SIGKILL:
+        return supervisor.cpu_ms >= limits.cpu_s * 1000
+    return supervisor.signal == signal.SIGXCPU
 
 
 def _by_report(seen: Seen) -> tuple[Status, ErrorInfo | None]:
@@ -108,10 +127,14 @@ def _stopped(status: Status, seen: Seen) -> ErrorInfo | None:
     limits = seen.limits
     match status:
         case Status.TIMED_OUT:
-            message = f"stopped after its time limit of {limits.timeout_s:g} s; ask for more with `timeout`"
+            cpu = seen.stopped is None or seen.stopped_for is Limit.CPU_TIME
+            spent = f"CPU time limit of {limits.cpu_s:g} s" if cpu else f"time limit of {limits.timeout_s:g} s"
+            message = f"stopped after its {spent}; ask for more with `timeout`"
             return _failed(message, ErrorKind.TIMEOUT_EXCEEDED)
         case Status.MEMORY_EXCEEDED:
             return _out_of_memory(limits)
+        case Status.FAILED:
+            return _failed(f"stopped when its work folder held more than {limits.work_bytes} bytes, or too many files")
         case Status.OUTPUT_EXCEEDED:
             stream = "stdout" if seen.truncated.stdout else "stderr"
             return _failed(f"stopped after printing more than {limits.output_bytes} bytes to {stream}")

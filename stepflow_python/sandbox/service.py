@@ -1,24 +1,39 @@
 """The sandbox of this host."""
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 from stepflow_python.errors import IsolationUnavailableError
 from stepflow_python.model.result import SandboxOutcome
-from stepflow_python.model.security import SecurityStatus
-from stepflow_python.ports import IsolationReport, SandboxRun
-from stepflow_python.sandbox.box import Running, run_in
+from stepflow_python.model.security import IsolationTier, SecurityStatus
+from stepflow_python.ports import HostCall, IsolationReport, SandboxRun
+from stepflow_python.sandbox.aside import Aside
+from stepflow_python.sandbox.box import Process, Running
+from stepflow_python.sandbox.conduct import Start, conduct, seen_off
 from stepflow_python.sandbox.host import Host, SandboxConfig
+from stepflow_python.sandbox.lending import lent
+from stepflow_python.sandbox.memory_file import memory_file
+from stepflow_python.sandbox.payload import request_of, variables
 from stepflow_python.sandbox.prepare import prepared_box
+from stepflow_python.sandbox.streams import Wires
+from stepflow_python.sandbox.warm.pool import WarmPool
 
 
 class HostSandbox:
-    """Implements `ports.Sandbox`: the best tier is found once, each run gets a box of its own."""
+    """Implements `ports.Sandbox`: the best tier is found once, each run gets a box of its own.
 
-    def __init__(self, config: SandboxConfig) -> None:
+    `calls` answers what runs call of the modules that they are lent; without it nothing is lent.
+    """
+
+    def __init__(self, config: SandboxConfig, calls: HostCall | None = None) -> None:
         self._host = Host(config)
+        self._calls = calls
         self._probe = asyncio.Lock()
         self._report: IsolationReport | None = None
         self._running: dict[str, Running] = {}
+        self._pool: WarmPool | None = None
+        self._aside = Aside()
 
     async def run(self, run: SandboxRun, *, cancel: asyncio.Event | None = None) -> SandboxOutcome:
         """Run to the end, or to a limit, or until `cancel` is set; see `ports.Sandbox`."""
@@ -29,31 +44,89 @@ class HostSandbox:
                 f"this host offers the isolation `{report.tier}`, the setting MIN_ISOLATION asks for `{wanted}`: "
                 + "; ".join(report.reasons)
             )
-        async with prepared_box(self._host, report, run) as box:
-            running = self._running[run.execution_id] = Running(run, box)
-            try:
-                outcome = await run_in(running, self._host.spawner, cancel)
-            finally:
-                del self._running[run.execution_id]
+        outcome = None
+        async with lent(run, self._calls) as line:
+            if self._pool is not None:
+                outcome = await self._pool.run(run, self._running, cancel, line=line)
+            if outcome is None:
+                outcome = await self._run_cold(run, report, cancel, line=line)
         if self._host.config.measured:
             return outcome
         return outcome.model_copy(update={"cpu_time_ms": None, "memory_usage_kb": None})
+
+    async def _run_cold(
+        self, run: SandboxRun, report: IsolationReport, cancel: asyncio.Event | None, *, line: int | None
+    ) -> SandboxOutcome:
+        stack = AsyncExitStack()
+        box = await stack.enter_async_context(prepared_box(self._host, report, run))
+        running = self._running[run.execution_id] = Running(run, box)
+        wires = Wires()
+        try:
+            return await conduct(running, wires, self._starting(running, wires, line), cancel)
+        finally:
+            del self._running[run.execution_id]
+            cleared = _cleared(running, stack)
+            # Namespaces end what was in them; without them, and with a folder on disk, nothing may be left behind us.
+            if box.tier is IsolationTier.NAMESPACES:
+                self._aside.begin(cleared)
+            else:
+                await cleared
+
+    def _starting(self, running: Running, wires: Wires, line: int | None) -> Start:
+        """Start a process of its own for a run."""
+        run, box = running.run, running.box
+
+        async def start() -> Process:
+            stdout, stderr, reply = wires.ends
+            payload = request_of(running, env=variables(run, box) | run.env, line=line)
+            with memory_file("request", payload) as request:
+                launch = box.launch(stdout=stdout, stderr=stderr, fds=(request, reply), passed=line)
+                return await self._host.spawner.spawn(launch)
+
+        return start
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the warm pool did; see `WarmPool`."""
+        return {} if self._pool is None else self._pool.counts
 
     def status(self, execution_id: str) -> SecurityStatus:
         """What is known of a run while it lasts."""
         running = self._running.get(execution_id)
         return running.status() if running is not None else SecurityStatus(execution_id=execution_id, running=False)
 
+    def printed(self, execution_id: str, *, stdout_from: int = 0, stderr_from: int = 0) -> tuple[bytes, bytes]:
+        """What a run has printed so far; see `ports.Sandbox`."""
+        running = self._running.get(execution_id)
+        if running is None or running.streams is None:
+            return b"", b""
+        stdout, stderr = running.streams
+        return stdout.since(stdout_from), stderr.since(stderr_from)
+
     async def isolation(self) -> IsolationReport:
         """What this host can do; probed once."""
         async with self._probe:
             if self._report is None:
                 self._report = await self._host.probe()
+                warm = self._host.config.warm
+                if warm is not None and self._report.tier is IsolationTier.NAMESPACES and self._host.counts_processes:
+                    self._pool = WarmPool(self._host, self._report, warm, self._aside)
             return self._report
 
     async def close(self) -> None:
         """Kill what still runs."""
         for running in self._running.values():
-            if running.child is not None:
-                running.child.kill_now()
+            if running.process is not None:
+                running.process.kill_now()
+        if self._pool is not None:
+            await self._pool.close()
+        await self._aside.settle()
         self._host.spawner.close()
+
+
+async def _cleared(running: Running, box: AsyncExitStack) -> None:
+    """Let go of a box once nothing runs in it."""
+    try:
+        await seen_off(running)
+    finally:
+        await box.aclose()

@@ -54,7 +54,7 @@ class Staging:
 
     def _show(self, path: Path) -> Path:
         target = path
-        if self._root is not None and not _reachable(path):
+        if self._root is not None and not reachable(path):
             target = self._root / str(len(self._staged))
             target.mkdir()
             bind(path, target)
@@ -62,6 +62,6 @@ class Staging:
         return target
 
 
-def _reachable(path: Path) -> bool:
+def reachable(path: Path) -> bool:
     """Whether others may enter every folder on the way, and the folder itself."""
     return all(os.stat(folder).st_mode & 0o005 == 0o005 for folder in (path, *path.parents))  # noqa: PLR2004, PTH116 - mode bits

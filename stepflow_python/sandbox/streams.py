@@ -10,34 +10,36 @@ CHUNK = 64 * 1024
 
 
 class Pipe:
-    """A pipe whose reading end the running loop watches; `on_data` sees each piece.
+    """A pipe whose reading end is ours; `closed` is set at its last writer's end.
 
-    The writing end is handed to the child and closed here by `hand_over`; `closed` is set at its last writer's end.
+    The writing end is handed to the child and closed here by `hand_over`.
     """
 
-    def __init__(self, on_data: Callable[[bytes], None]) -> None:
+    def __init__(self) -> None:
         self._read, self.write = os.pipe()
         os.set_blocking(self._read, False)
-        self._on_data = on_data
-        self._loop = asyncio.get_running_loop()
+        self._on_data: Callable[[bytes], None] | None = None
         self.closed = asyncio.Event()
 
-    def __enter__(self) -> Self:
-        """Watch the reading end."""
-        self._loop.add_reader(self._read, self._readable)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let go of both ends."""
-        self.hand_over()
-        self._loop.remove_reader(self._read)
-        os.close(self._read)
+    def watch(self, on_data: Callable[[bytes], None]) -> None:
+        """Have the running loop read it; `on_data` sees each piece."""
+        self._on_data = on_data
+        asyncio.get_running_loop().add_reader(self._read, self._readable)
 
     def hand_over(self) -> None:
         """Close our copy of the writing end: the child has its own."""
         if self.write >= 0:
             os.close(self.write)
             self.write = -1
+
+    def close(self) -> None:
+        """Let go of both ends."""
+        self.hand_over()
+        if self._read >= 0:
+            if self._on_data is not None:
+                asyncio.get_running_loop().remove_reader(self._read)
+            os.close(self._read)
+            self._read = -1
 
     def drain(self, bound: int) -> None:
         """Take what is in the pipe now, at most `bound` bytes, without waiting for whoever still holds it."""
@@ -54,11 +56,51 @@ class Pipe:
         except BlockingIOError:
             return 0
         if data:
-            self._on_data(data)
+            if self._on_data is not None:
+                self._on_data(data)
         else:
-            self._loop.remove_reader(self._read)
+            asyncio.get_running_loop().remove_reader(self._read)
             self.closed.set()
         return len(data)
+
+
+class Wires:
+    """The three pipes of a run."""
+
+    def __init__(self) -> None:
+        self.stdout, self.stderr, self.reply = self.all = (Pipe(), Pipe(), Pipe())
+
+    def __enter__(self) -> Self:
+        """They are closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def ends(self) -> tuple[int, int, int]:
+        """The writing ends: stdout, stderr, reply."""
+        return self.stdout.write, self.stderr.write, self.reply.write
+
+    def watch(self, *sinks: Callable[[bytes], None]) -> None:
+        """Read all of them."""
+        for pipe, sink in zip(self.all, sinks, strict=True):
+            pipe.watch(sink)
+
+    def hand_over(self) -> None:
+        """Close our copies of the writing ends."""
+        for pipe in self.all:
+            pipe.hand_over()
+
+    def drain(self, bound: int) -> None:
+        """Take what is in them now, at most `bound` bytes of each."""
+        for pipe in self.all:
+            pipe.drain(bound)
+
+    def close(self) -> None:
+        """Let go of them."""
+        for pipe in self.all:
+            pipe.close()
 
 
 class Capture:
@@ -77,6 +119,10 @@ class Capture:
         if len(data) > room and not self.truncated:
             self.truncated = True
             self._exceeded()
+
+    def since(self, offset: int) -> bytes:
+        """What was kept from this byte on."""
+        return bytes(self._kept[offset:])
 
     @property
     def text(self) -> str:

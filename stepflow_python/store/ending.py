@@ -9,7 +9,7 @@ from stepflow_python.errors import ErrorCategory, ErrorKind, InternalError
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ErrorInfo, ExecutionResult, Status
 from stepflow_python.ports import Attempt
-from stepflow_python.store import rows
+from stepflow_python.store import deliveries, rows
 from stepflow_python.store.reads import read_result
 from stepflow_python.store.rows import Tool, tool_of
 from stepflow_python.store.schema import STATUS_OF_ROW, attempts, executions, files
@@ -49,6 +49,7 @@ def finish(connection: Connection, attempt: Attempt, *, moment: datetime) -> Exe
             )
     if ended is None:
         return _on_record(connection, result.execution_id)
+    deliveries.forget(connection, result.execution_id)
     times = {"queued_at": ended.queued_at, "started_at": ended.started_at, "finished_at": ended.finished_at}
     recorded = result.model_copy(update=times)
     if recorded.attempt < ended.attempts:
@@ -58,10 +59,12 @@ def finish(connection: Connection, attempt: Attempt, *, moment: datetime) -> Exe
     return recorded
 
 
-def record_dead_attempt(connection: Connection, request: ExecutionRequest, *, attempt: int, moment: datetime) -> None:
-    """Keep an attempt whose worker died, now that another one is taken."""
-    result = lost(request.execution_id, attempt=attempt).model_copy(update={"finished_at": moment})
-    row = rows.attempt_row(request, result, moment=moment)
+def keep_attempt(
+    connection: Connection, request: ExecutionRequest, result: ExecutionResult, *, moment: datetime
+) -> None:
+    """Keep an attempt that did not end its execution, now that there is to be another one."""
+    finished = result.model_copy(update={"finished_at": result.finished_at or moment})
+    row = rows.attempt_row(request, finished, moment=moment)
     connection.execute(upsert(connection, attempts, key=("execution_id", "attempt")), row)
 
 
@@ -93,7 +96,7 @@ def _ending(status: Status) -> Update:
             final_attempt=bindparam("with_attempt"),
             started_at=func.coalesce(bindparam("began", type_=Moment), executions.c.started_at),
             finished_at=bindparam("ended"),
-            lease_until=null(),
+            **dict.fromkeys(("lease_ends", "lease_clock", "watched_until"), null()),
             tool_id=func.coalesce(bindparam("of_tool", type_=executions.c.tool_id.type), executions.c.tool_id),
             tool_name=func.coalesce(bindparam("of_name", type_=executions.c.tool_name.type), executions.c.tool_name),
             source_hash=func.coalesce(

@@ -6,6 +6,7 @@ from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stepflow_python.errors import DatabaseError
+from stepflow_python.store.clock import add_functions
 from stepflow_python.store.urls import Place
 
 BUSY_TIMEOUT_S = 30
@@ -73,10 +74,12 @@ def _pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
 def _prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     # NORMAL in WAL survives a killed process; a power cut may cost the last commits, never the file.
     _pragmas(connection, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
+    add_functions(connection)
 
 
 def _prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     _pragmas(connection, "query_only=ON")
+    add_functions(connection)
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -29,7 +29,7 @@ REMEDIES_BY_WORDS = (
     ("unable to open", "it cannot be opened; check that its folder exists and is writable for this user"),
     ("not a database", "the file is not an SQLite database; name another one, or move it away"),
     ("malformed", "the file is damaged; restore it from a copy"),
-    ("disk i/o error", "the disk failed; look at the system log, and keep the file off network folders"),
+    ("disk i/o error", "the disk is full or failed; free some space, look at the system log"),
     ("too big", "a value is larger than SQLite holds; lower MAX_OUTPUT_BYTES, MAX_RESULT_BYTES or the files"),
     ("does not exist", CREATE),
     ("authentication failed", AUTHENTICATE),

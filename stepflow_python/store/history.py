@@ -24,7 +24,7 @@ from stepflow_python.model.history import (
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.values import Instant
-from stepflow_python.ports import Recipe
+from stepflow_python.ports import Recipe, Wishes
 from stepflow_python.store import reads
 from stepflow_python.store.engines import READERS
 from stepflow_python.store.failures import translated
@@ -50,11 +50,11 @@ class SqlHistory:
 
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
-        return await self._read(reads.read_record, execution_id)
+        return await self.ask(reads.read_record, execution_id)
 
     async def result(self, execution_id: str) -> ExecutionResult | None:
         """Its result, once it has ended."""
-        return await self._read(reads.read_result, execution_id)
+        return await self.ask(reads.read_result, execution_id)
 
     async def page(self, query: HistoryFilter, *, limit: int, cursor: str | None = None) -> Page:
         """A page of executions, newest first; see `ports.History`.
@@ -65,41 +65,47 @@ class SqlHistory:
         if not 1 <= limit <= MAX_PAGE:
             raise ParseError(f"limit: {limit} is not a number from 1 to {MAX_PAGE}")
         after = _key_of(cursor) if cursor is not None else None
-        found = await self._read(reads.read_page, query, after=after, limit=limit)
+        found = await self.ask(reads.read_page, query, after=after, limit=limit)
         items = tuple(found[:limit])
         return Page(items=items, next_cursor=_cursor_after(items[-1]) if len(found) > limit else None)
 
     async def source(self, tool_id: str) -> PythonModule | None:
         """The newest recorded source of a tool."""
-        return await self._read(reads.read_source, tool_id)
+        return await self.ask(reads.read_source, tool_id)
 
     async def recipe(self, execution_id: str) -> Recipe | None:
         """What it takes to run an execution again."""
-        return await self._read(reads.read_recipe, execution_id)
+        return await self.ask(reads.read_recipe, execution_id)
 
     async def ready_environments(self, folder: Path) -> frozenset[str]:
         """Ids of the environments that should be there, directly below a folder."""
-        return await self._read(reads.read_ready_environments, folder)
+        return await self.ask(reads.read_ready_environments, folder)
 
     async def metrics(self, query: HistoryFilter) -> PythonMetrics:
         """Totals."""
-        return await self._read(reads.read_metrics, query)
+        return await self.ask(reads.read_metrics, query)
 
-    async def cancel_requested(self, execution_id: str) -> bool:
-        """Whether a running execution was asked to stop."""
-        return await self._read(reads.read_cancel_requested, execution_id)
+    async def wishes(self, execution_id: str) -> Wishes:
+        """What others want of a running execution."""
+        return await self.ask(reads.read_wishes, execution_id)
 
     def close(self) -> None:
         """Let the reads end that are under way, then close all connections."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._engine.dispose()
 
-    async def _read(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def ask() -> T:
+    async def ask(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a question of `store.reads` finds; it cannot write.
+
+        Raises:
+            DatabaseError: the record cannot be read.
+        """
+
+        def read() -> T:
             with translated(self._place), self._engine.connect() as connection:
                 return question(connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
 
 def _cursor_after(item: ExecutionSummary) -> str:

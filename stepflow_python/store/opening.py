@@ -12,28 +12,37 @@ from sqlalchemy.exc import DBAPIError
 from stepflow_python.store.engines import reading_engine, writing_engine
 from stepflow_python.store.failures import translated
 from stepflow_python.store.history import SqlHistory
-from stepflow_python.store.ledger import LEASE_S, SqlLedger
+from stepflow_python.store.ledger import LEASE_S, Bounds, SqlLedger
+from stepflow_python.store.live import SqlLive
+from stepflow_python.store.loose import SqlLoose
 from stepflow_python.store.recorder import Recorder
+from stepflow_python.store.reusable import SqlReusable
 from stepflow_python.store.schema import HEAD
 from stepflow_python.store.urls import Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """An open record: `ledger` to write it, `history` to read it."""
+    """An open record: `ledger` to write it, `history` to read it, `loose` for what died, `live` for what prints."""
 
     ledger: SqlLedger
     history: SqlHistory
+    loose: SqlLoose
+    live: SqlLive
+    reusable: SqlReusable
 
 
 @asynccontextmanager
-async def open_store(url: str, *, worker_id: str | None = None, lease_s: float = LEASE_S) -> AsyncIterator[Store]:
+async def open_store(
+    url: str, *, worker_id: str | None = None, lease_s: float = LEASE_S, bounds: Bounds | None = None
+) -> AsyncIterator[Store]:
     """Open the record at an SQLAlchemy URL, its tables made or upgraded where they are behind.
 
     Args:
         url: `sqlite:////folder/file.db` or `postgresql://user:password@host/database`.
         worker_id: under which name this process claims executions; a new one if none.
         lease_s: for how many seconds a claim holds without a sign of life.
+        bounds: how many executions may wait, and run of one tool; any number if none.
 
     Raises:
         DatabaseError: it cannot be opened, or its schema is ahead of this version.
@@ -44,7 +53,14 @@ async def open_store(url: str, *, worker_id: str | None = None, lease_s: float =
     recorder = Recorder(writing, place)
     history = SqlHistory(reading, place)
     try:
-        yield Store(ledger=SqlLedger(recorder, history, worker_id=worker_id, lease_s=lease_s), history=history)
+        ledger = SqlLedger(recorder, history, worker_id=worker_id, lease_s=lease_s, bounds=bounds)
+        yield Store(
+            ledger=ledger,
+            history=history,
+            loose=SqlLoose(recorder, history),
+            live=SqlLive(recorder, history),
+            reusable=SqlReusable(recorder, history),
+        )
     finally:
         await asyncio.to_thread(recorder.close)
         await asyncio.to_thread(writing.dispose)

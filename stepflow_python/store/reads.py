@@ -4,14 +4,31 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, select, tuple_
 
-from stepflow_python.model.history import ExecutionRecord, ExecutionSummary, HistoryFilter, PythonMetrics
+from stepflow_python.model.history import (
+    EarlierAttempt,
+    ExecutionRecord,
+    ExecutionSummary,
+    HistoryFilter,
+    PythonMetrics,
+)
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.result import ExecutionResult, Status
-from stepflow_python.ports import Recipe
+from stepflow_python.ports import Recipe, Wishes
 from stepflow_python.store import rows
-from stepflow_python.store.schema import attempts, dependencies, environments, executions, files, modules, tools
+from stepflow_python.store.calls import read_calls
+from stepflow_python.store.clock import lease_now
+from stepflow_python.store.schema import (
+    STATUS_OF_ROW,
+    attempts,
+    dependencies,
+    environments,
+    executions,
+    files,
+    modules,
+    tools,
+)
 from stepflow_python.store.states import ENDED
 
 Key = tuple[datetime, str]
@@ -63,7 +80,23 @@ def read_record(connection: Connection, execution_id: str) -> ExecutionRecord | 
         .where(executions.c.id == execution_id)
     )
     row = connection.execute(statement).mappings().one_or_none()
-    return None if row is None else rows.record_of(row, read_result(connection, execution_id))
+    if row is None:
+        return None
+    lent = row["request"].get("extensions")
+    calls = read_calls(connection, execution_id) if lent else ((), 0)
+    record = rows.record_of(row, read_result(connection, execution_id), calls)
+    return record.model_copy(update={"earlier_attempts": _earlier_attempts(connection, record)})
+
+
+def _earlier_attempts(connection: Connection, record: ExecutionRecord) -> tuple[EarlierAttempt, ...]:
+    last = record.result.attempt if record.result is not None else record.attempts + 1
+    columns = (attempts.c.attempt, attempts.c.status, attempts.c.error, attempts.c.started_at, attempts.c.finished_at)
+    earlier = (
+        select(*columns)
+        .where(attempts.c.execution_id == record.execution_id, attempts.c.attempt != last)
+        .order_by(attempts.c.attempt)
+    )
+    return tuple(map(rows.earlier_attempt_of, connection.execute(earlier).mappings()))
 
 
 def read_result(connection: Connection, execution_id: str) -> ExecutionResult | None:
@@ -111,12 +144,14 @@ def read_ready_environments(connection: Connection, folder: Path) -> frozenset[s
     return frozenset(row.id for row in connection.execute(ready) if Path(row.virtual_env_path).parent == folder)
 
 
-def read_cancel_requested(connection: Connection, execution_id: str) -> bool:
-    """Whether somebody asked it to stop; not of one that has ended."""
-    statement = select(executions.c.cancel_requested).where(
-        executions.c.id == execution_id, executions.c.status == Status.RUNNING
+def read_wishes(connection: Connection, execution_id: str) -> Wishes:
+    """What others want of it while it runs."""
+    watched = func.coalesce(executions.c.watched_until > lease_now(), false()).label("watched")
+    statement = select(executions.c.cancel_requested, watched).where(
+        executions.c.id == execution_id, STATUS_OF_ROW == Status.RUNNING
     )
-    return bool(connection.execute(statement).scalar_one_or_none())
+    row = connection.execute(statement).one_or_none()
+    return Wishes() if row is None else Wishes(cancel=row.cancel_requested, watched=row.watched)
 
 
 def read_source(connection: Connection, tool_id: str) -> PythonModule | None:

@@ -1,7 +1,7 @@
 """Between values and rows: what goes into each column, and back without a loss."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +9,8 @@ from pydantic import JsonValue, TypeAdapter
 from sqlalchemy import RowMapping
 
 from stepflow_python.model.environment import Environment
-from stepflow_python.model.history import ExecutionRecord, ExecutionSummary
+from stepflow_python.model.extension import ExtensionCall
+from stepflow_python.model.history import EarlierAttempt, ExecutionRecord, ExecutionSummary
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ErrorInfo, ExceptionInfo, ExecutionResult
@@ -129,9 +130,14 @@ def attempt_row(request: ExecutionRequest, result: ExecutionResult, *, moment: d
         "attempt": result.attempt,
         "status": result.status,
         "environment_key": result.environment_id,
+        "environment_times": result.environment_times,
+        "reused_from": result.reused_from,
+        "limits_met": list(result.limits_met),
         "module_name": request.module_name,
         "function_name": request.function_name,
         "execution_time_ms": result.execution_time_ms,
+        "dispatch_time_ms": result.dispatch_time_ms,
+        "warm": result.warm,
         "cpu_time_ms": result.cpu_time_ms,
         "memory_usage_kb": result.memory_usage_kb,
         "return_code": result.return_code,
@@ -156,6 +162,8 @@ _SAME = (
     "attempt",
     "status",
     "execution_time_ms",
+    "dispatch_time_ms",
+    "warm",
     "cpu_time_ms",
     "memory_usage_kb",
     "return_code",
@@ -164,6 +172,7 @@ _SAME = (
     "memory_enforcement",
     "started_at",
     "finished_at",
+    "reused_from",
     "truncated",
     "exceptions",
     "result",
@@ -180,6 +189,8 @@ def result_of(attempt: RowMapping, *, queued_at: datetime, files: Mapping[str, b
         values
         | {
             "environment_id": attempt["environment_key"],
+            "environment_times": attempt["environment_times"] or {},
+            "limits_met": attempt["limits_met"] or (),
             "error": ErrorInfo.model_validate(error) if error is not None else None,
             "files": files,
             "queued_at": queued_at,
@@ -192,9 +203,18 @@ def summary_of(row: RowMapping) -> ExecutionSummary:
     return ExecutionSummary.model_validate(_summary(row))
 
 
-def record_of(row: RowMapping, result: ExecutionResult | None) -> ExecutionRecord:
-    """One execution, whole."""
-    return ExecutionRecord.model_validate(_summary(row) | {"result": result})
+def record_of(
+    row: RowMapping, result: ExecutionResult | None, calls: tuple[Sequence[ExtensionCall], int] = ((), 0)
+) -> ExecutionRecord:
+    """One execution, whole; of its calls of extensions those that are shown, and their number."""
+    shown, total = calls
+    values = {"result": result, "extension_calls": shown, "extension_calls_total": total}
+    return ExecutionRecord.model_validate(_summary(row) | values)
+
+
+def earlier_attempt_of(row: RowMapping) -> EarlierAttempt:
+    """An attempt that another one came after."""
+    return EarlierAttempt.model_validate(_summary(row))
 
 
 def _summary(row: RowMapping) -> Row:

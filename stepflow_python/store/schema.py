@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from stepflow_python.store.types import AnyText, Json, Moment
 
-HEAD = "0001"
+HEAD = "0006"
 """The revision of this version's schema: known without loading the migrations, which costs more than a quick run."""
 
 # Batch migrations on SQLite can only drop what has a name.
@@ -84,10 +84,14 @@ executions = Table(
     Column("final_attempt", Integer),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
     Column("claimed_by", Text),
-    Column("lease_until", Moment),
     Column("queued_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("finished_at", Moment),
+    # Seconds on the record's lease clock, see `store.clock`: a claim holds until then, somebody watches until then.
+    Column("lease_ends", Double),
+    Column("lease_clock", Text),
+    Column("claimed_from", Text),
+    Column("watched_until", Double),
     Index(None, "queued_at", "id"),
     Index(None, "status", "queued_at", "id"),
     Index(None, "tool_id", "queued_at", "id"),
@@ -145,6 +149,12 @@ attempts = Table(
     Column("result", Json),
     Column("stdout", AnyText, nullable=False),
     Column("stderr", AnyText, nullable=False),
+    # Added later, so behind them.
+    Column("environment_times", Json),
+    Column("limits_met", Json),
+    Column("reused_from", Text),
+    Column("warm", Boolean),
+    Column("dispatch_time_ms", Double),
     UniqueConstraint("execution_id", "attempt"),
 )
 
@@ -169,4 +179,53 @@ dependencies = Table(
     Column("source", String(16), nullable=False),
     Column("installed_at", Moment, nullable=False),
     UniqueConstraint("environment_id", "package_name"),
+)
+
+extension_calls = Table(
+    "extension_calls",
+    metadata,
+    Column("id", RowNumber, primary_key=True),
+    Column("execution_id", ForeignKey("executions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("extension", AnyText, nullable=False),
+    Column("function", AnyText, nullable=False),
+    Column("called_at", Moment, nullable=False),
+    Column("duration_ms", Double, nullable=False),
+    Column("request_bytes", BigInteger, nullable=False),
+    Column("response_bytes", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("arguments", Json, nullable=False),
+)
+
+# What was sent for an execution that has not ended: sent again when it seems to be lost. `due` is on the lease clock.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("execution_id", ForeignKey("executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("queue", Text, nullable=False),
+    Column("sends", Integer, nullable=False),
+    Column("due", Double, nullable=False, index=True),
+    Column("clock", Text, nullable=False),
+    Column("message", Json, nullable=False),
+)
+
+# What a run that somebody watches has printed so far, in pieces; gone when it has ended.
+live_output = Table(
+    "live_output",
+    metadata,
+    Column("id", RowNumber, primary_key=True),
+    Column("execution_id", ForeignKey("executions.id", ondelete="CASCADE"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("stream", String(6), nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index(None, "execution_id", "id"),
+)
+
+# By what a pure tool's result depends on: the execution that has it.
+reusable_results = Table(
+    "reusable_results",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("execution_id", ForeignKey("executions.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("recorded_at", Moment, nullable=False),
 )

@@ -7,8 +7,9 @@ ENDED = frozenset(status for status in Status if status.ended)
 FOLLOWERS: dict[Status, frozenset[Status]] = {
     # A job that never ran is refused, cancelled, or met a fault of ours before anybody claimed it.
     Status.QUEUED: frozenset({Status.RUNNING, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
-    # Running again: its worker died, and another one takes the next attempt.
-    Status.RUNNING: frozenset({Status.RUNNING}) | ENDED,
+    # Running again: its worker died, and another one takes the next attempt. Queued again: its worker gives it back,
+    # since it may succeed later, or since the worker stops.
+    Status.RUNNING: frozenset({Status.RUNNING, Status.QUEUED}) | ENDED,
     **dict.fromkeys(ENDED, frozenset()),
 }
 

@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from celery import Celery, signals
 from celery.apps.worker import Worker
+from celery.bootsteps import RUN
 from celery.exceptions import ImproperlyConfigured, SecurityWarning
 from celery.platforms import EX_FAILURE, EX_OK
 from celery.worker import state
@@ -20,6 +22,8 @@ from stepflow_python.errors import ConfigurationError
 from stepflow_python.messaging.app import broker_name, make_app
 from stepflow_python.messaging.transport import Transport
 from stepflow_python.ports import IsolationReport
+from stepflow_python.worker.control import revoking
+from stepflow_python.worker.health import Check, health_server
 from stepflow_python.worker.tasks import Jobs, register
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -27,10 +31,15 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """How a worker differs from its settings; none takes the settings' value. `queues` are comma-separated names."""
+    """How a worker differs from its settings; none takes the settings' value. `queues` are comma-separated names.
+
+    With a `health_port` it answers there whether it lives and is ready, as `checks` and its own state say.
+    """
 
     concurrency: int | None = None
     queues: str | None = None
+    health_port: int | None = None
+    checks: Mapping[str, Check] = field(default_factory=dict)
 
 
 def run_worker(
@@ -41,7 +50,9 @@ def run_worker(
     announce: Callable[[str], None],
     options: WorkerOptions | None = None,
 ) -> int:
-    """Work until a signal: the first SIGTERM or SIGINT lets running jobs finish, the second gives them back.
+    """Work until a signal: the first SIGTERM or SIGINT lets running jobs finish, the second gives them back at once.
+
+    Jobs that have not finished after the setting `stop_timeout` are handed back: their runs end, others run them again.
 
     To be called in the main thread, where signals arrive.
 
@@ -56,7 +67,7 @@ def run_worker(
         The exit code: 0 after a clean stop.
 
     Raises:
-        ConfigurationError: a queue's name is unusable.
+        ConfigurationError: a queue's name is unusable, or the port for health is.
     """
     options = options or WorkerOptions()
     concurrency = options.concurrency or settings.concurrency
@@ -66,14 +77,35 @@ def run_worker(
     worker = _worker(app, settings, concurrency=concurrency, queues=queues)
     line = start_line(settings, isolation, concurrency=concurrency, queues=queues)
 
+    stopper = Stopper(worker, jobs, timeout_s=settings.stop_timeout)
+
     def ready(**_kwargs: object) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, lambda _number, _frame: _stop_warm(worker))
+        stopper.listen()
         announce(line)
 
-    with _connected(signals.worker_ready, ready):
+    with contextlib.ExitStack() as stack:
+        if options.health_port is not None:
+            stack.enter_context(health_server(options.health_port, _checks(worker, options.checks)))
+        stack.enter_context(revoking(jobs))
+        stack.enter_context(_connected(signals.worker_ready, ready))
+        stack.callback(stopper.done)
         worker.start()
     return EX_OK if worker.exitcode is None else int(worker.exitcode)
+
+
+def _checks(worker: Worker, given: Mapping[str, Check]) -> dict[str, Mapping[str, Check]]:
+    """It lives while its loop answers; it is ready while it takes messages and its record answers."""
+
+    def connected() -> bool:
+        return bool(worker.consumer.connection.connected)
+
+    def taking() -> bool:
+        return worker.consumer.blueprint.state == RUN and state.should_stop is None
+
+    return {
+        "live": {name: check for name, check in given.items() if name == "loop"},
+        "ready": {**given, "broker": connected, "taking": taking},
+    }
 
 
 def start_line(settings: Settings, isolation: IsolationReport, *, concurrency: int, queues: str) -> str:
@@ -112,20 +144,37 @@ def _worker(app: Celery, settings: Settings, *, concurrency: int, queues: str) -
     return worker
 
 
-def _stop_warm(worker: Worker) -> None:
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda _number, _frame: _stop_cold(worker))
-    state.should_stop = EX_OK
-    transport = getattr(getattr(worker.consumer, "connection", None), "transport", None)
-    if isinstance(transport, Transport):
-        transport.interrupt()  # else it would notice after its poll of two seconds
+class Stopper:
+    """What signals do to a worker, from the moment it takes messages."""
 
+    def __init__(self, worker: Worker, jobs: Jobs, *, timeout_s: float) -> None:
+        self._worker = worker
+        self._patience = threading.Timer(timeout_s, jobs.hand_back)
+        self._patience.daemon = True
 
-def _stop_cold(worker: Worker) -> None:
-    """Leave at once; runs die with this process, and their messages are delivered again elsewhere."""
-    with contextlib.suppress(Exception):  # whatever the connection's state, the next line ends the process
-        worker.consumer.connection.close()
-    os._exit(EX_FAILURE)
+    def listen(self) -> None:
+        """Handle the signals that stop."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda _number, _frame: self._stop_warm())
+
+    def done(self) -> None:
+        """The worker has ended; nothing is left to hand back."""
+        self._patience.cancel()
+
+    def _stop_warm(self) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda _number, _frame: self._stop_cold())
+        state.should_stop = EX_OK
+        self._patience.start()
+        transport = getattr(getattr(self._worker.consumer, "connection", None), "transport", None)
+        if isinstance(transport, Transport):
+            transport.interrupt()  # else it would notice after its poll of two seconds
+
+    def _stop_cold(self) -> None:
+        """Leave at once; runs die with this process, and their messages are delivered again elsewhere."""
+        with contextlib.suppress(Exception):  # whatever the connection's state, the next line ends the process
+            self._worker.consumer.connection.close()
+        os._exit(EX_FAILURE)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,11 @@ def test_all_of_an_execution(recorded: Program) -> None:
     assert "status:      failed" in told
     assert "request.function_name: fail" in told
     assert "raised ValueError: it had to" in told
-    assert recorded.json("show", "good")["result"]["stdout"] == "greeting\n"
+    result = recorded.json("show", "good")["result"]
+    assert result["stdout"] == "greeting\n"
+    assert result["environment_times"]
+    took = ", ".join(f"{step} {ms:,.1f} ms" for step, ms in result["environment_times"].items())
+    assert f"environment: {result['environment_id']}: {took}" in recorded("show", "good").stdout
 
 
 def test_cancelling_says_what_came_of_it(recorded: Program) -> None:

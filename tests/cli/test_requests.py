@@ -26,6 +26,7 @@ DEFAULTS = {
     "stdin": None,
     "extension": (),
     "python": None,
+    "reuse_for": None,
     "execution_id": None,
 }
 

@@ -44,6 +44,16 @@ def test_json_is_one_result_that_is_on_record(shared: Program, tool: Path) -> No
     assert shared.here.json("show", "first")["attempts"] == 1
 
 
+def test_dependencies_resolved_anew(stepflow: Program, tool: Path) -> None:
+    """With --refresh the registry is asked again, and the record says so."""
+    words = ("run", tool, "--with", "six")
+    times = [
+        stepflow.json(*words, *more)["environment_times"].keys() for more in ([], [], ["--refresh"], ["--refresh"])
+    ]
+    assert {"resolving", "creating"} <= times[0]
+    assert times[1:] == [{"found"}, {"resolving", "found"}, {"resolving", "found"}]
+
+
 def test_a_failing_tool(shared: Program, tool: Path) -> None:
     """The traceback is the tool's own, the error names the line, and the code is 1."""
     done = shared.here("run", tool, "--function", "fail")

@@ -1,15 +1,20 @@
 """Real environments from real wheels: some from the registry, some made here on the spot."""
 
+import asyncio
 import base64
 import hashlib
 import os
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import uv
 
 from stepflow_python.environments.cache import EnvironmentCache
+from stepflow_python.ports import EnvironmentSpec
 
 MakeWheel = Callable[..., Path]
 
@@ -21,10 +26,30 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return kept | {"UV_CACHE_DIR": str(tmp_path_factory.mktemp("downloads"))}
 
 
+@pytest.fixture(scope="session")
+def known(tmp_path_factory: pytest.TempPathFactory, variables: Mapping[str, str]) -> Path:
+    """What this machine's interpreters are, found out once: every cache and every installer would ask them again."""
+    folder = tmp_path_factory.mktemp("known")
+    environment = asyncio.run(EnvironmentCache(folder, environ=variables).ensure(EnvironmentSpec()))
+    asking = [uv.find_uv_bin(), "pip", "freeze", "--python", environment.interpreter.resolve()]
+    subprocess.run(asking, env=variables, check=True, capture_output=True)
+    return folder / ".cache"
+
+
 @pytest.fixture
-def cache(tmp_path: Path, variables: Mapping[str, str]) -> EnvironmentCache:
+def place(tmp_path: Path, known: Path) -> Path:
+    """A folder of environments with nothing in it but what is known of the interpreters."""
+    scratch = tmp_path / "environments" / ".cache"
+    scratch.mkdir(parents=True)
+    shutil.copy(known / "interpreters.json", scratch)
+    shutil.copytree(known / "virtualenv", scratch / "virtualenv")
+    return scratch.parent
+
+
+@pytest.fixture
+def cache(place: Path, variables: Mapping[str, str]) -> EnvironmentCache:
     """An empty cache that knows the public registry."""
-    return EnvironmentCache(tmp_path / "environments", environ=variables)
+    return EnvironmentCache(place, environ=variables)
 
 
 @pytest.fixture
@@ -36,18 +61,20 @@ def shelf(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def local_variables(variables: Mapping[str, str], shelf: Path, tmp_path: Path) -> dict[str, str]:
+def local_variables(variables: Mapping[str, str], shelf: Path, place: Path) -> dict[str, str]:
     """Variables under which nothing is fetched from anywhere but the shelf."""
-    empty = tmp_path / "empty-registry"
+    empty, downloads = place.with_name("empty-registry"), place.with_name("downloads")
     empty.mkdir()
+    for known in Path(variables["UV_CACHE_DIR"]).glob("interpreter-*"):
+        shutil.copytree(known, downloads / known.name)
     places = {"UV_FIND_LINKS": str(shelf), "UV_DEFAULT_INDEX": empty.as_uri()}
-    return {**variables, **places, "UV_CACHE_DIR": str(tmp_path / "downloads")}
+    return {**variables, **places, "UV_CACHE_DIR": str(downloads)}
 
 
 @pytest.fixture
-def local_cache(tmp_path: Path, local_variables: Mapping[str, str]) -> EnvironmentCache:
+def local_cache(place: Path, local_variables: Mapping[str, str]) -> EnvironmentCache:
     """An empty cache that knows the shelf only."""
-    return EnvironmentCache(tmp_path / "environments", environ=local_variables)
+    return EnvironmentCache(place, environ=local_variables)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from stepflow_python.environments.cache import EnvironmentCache
-from stepflow_python.ports import EnvironmentSpec
+from stepflow_python.ports import EnvironmentSpec, Steps
 
 folder, requirements, *end = sys.argv[1:]
 
@@ -31,7 +31,7 @@ spec = EnvironmentSpec(requirements=tuple(requirements.split(",")))
 
 async def main() -> str:
     """Ensure, and wait for the bytecode."""
-    environment = await cache.ensure(spec, progress=progress)
+    environment = await cache.ensure(spec, steps=Steps(progress=progress))
     await cache.settle()
     return environment.id
 

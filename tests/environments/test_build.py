@@ -12,7 +12,7 @@ from stepflow_python.environments import folder
 from stepflow_python.environments.cache import CacheOptions, EnvironmentCache
 from stepflow_python.errors import DependencyError, EnvironmentUnavailableError
 from stepflow_python.model.environment import Environment
-from stepflow_python.ports import EnvironmentSpec
+from stepflow_python.ports import EnvironmentSpec, Steps
 
 MakeWheel = Callable[..., Path]
 ENSURE_ONCE = Path(__file__).parent / "ensure_once.py"
@@ -149,7 +149,7 @@ def test_a_cancelled_build_leaves_nothing_running(
                 if message.startswith(step):
                     reached.set()
 
-            task = asyncio.create_task(cache.ensure(spec, progress=progress))
+            task = asyncio.create_task(cache.ensure(spec, steps=Steps(progress=progress)))
             arrived = asyncio.create_task(reached.wait())
             await asyncio.wait([task, arrived], return_when=asyncio.FIRST_COMPLETED)
             task.cancel()
@@ -166,12 +166,16 @@ def test_each_step_is_told_and_timed(local_cache: EnvironmentCache, make_wheel: 
     make_wheel("apple")
     spec = EnvironmentSpec(requirements=("apple",))
     told: list[str] = []
-    environment = asyncio.run(local_cache.ensure(spec, progress=told.append))
+    steps, again = Steps(progress=told.append), Steps()
+    environment = asyncio.run(local_cache.ensure(spec, steps=steps))
     assert told[0] == "resolving apple"
     assert "installing apple 1.0" in told
     times = local_cache.build_times(environment.id)
     assert set(times) - {"downloading"} == {"resolving", "creating", "installing"}
     assert min(times.values()) > 0
+    assert steps.times.keys() == times.keys() | {"sealing"}
+    asyncio.run(local_cache.ensure(spec, steps=again))
+    assert again.times.keys() == {"found"}
     asyncio.run(local_cache.remove(environment.id))
     asyncio.run(local_cache.ensure(spec))
     assert set(local_cache.build_times(environment.id)) == {"creating", "installing"}

@@ -15,7 +15,7 @@ from stepflow_python.environments import folder
 from stepflow_python.environments.cache import CacheOptions, EnvironmentCache
 from stepflow_python.errors import DependencyError, EnvironmentUnavailableError, PythonEnvironmentError
 from stepflow_python.model.environment import Environment, EnvironmentId, PipConfig
-from stepflow_python.ports import EnvironmentSpec
+from stepflow_python.ports import EnvironmentSpec, Steps
 
 MakeWheel = Callable[..., Path]
 ENSURE_ONCE = Path(__file__).parent / "ensure_once.py"
@@ -62,9 +62,9 @@ def test_finding_again_starts_nothing(tmp_path: Path, cache: EnvironmentCache) -
     environment = _ensure(cache, "six")
     told: list[str] = []
     spec = EnvironmentSpec(requirements=("six",))
-    assert asyncio.run(cache.ensure(spec, progress=told.append)) == environment
+    assert asyncio.run(cache.ensure(spec, steps=Steps(progress=told.append))) == environment
     again = cache.at(tmp_path / "environments")
-    assert asyncio.run(again.ensure(spec, progress=told.append)) == environment
+    assert asyncio.run(again.ensure(spec, steps=Steps(progress=told.append))) == environment
     assert told == []
 
 
@@ -92,7 +92,9 @@ def test_tasks_and_threads_build_it_once(local_cache: EnvironmentCache, make_whe
     found: list[Environment] = []
 
     async def several() -> None:
-        found.extend(await asyncio.gather(*(local_cache.ensure(spec, progress=told.append) for _ in range(3))))
+        found.extend(
+            await asyncio.gather(*(local_cache.ensure(spec, steps=Steps(progress=told.append)) for _ in range(3)))
+        )
 
     threads = [threading.Thread(target=lambda: asyncio.run(several())) for _ in range(3)]
     for thread in threads:

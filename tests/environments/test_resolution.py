@@ -9,7 +9,7 @@ import pytest
 from stepflow_python.environments.cache import DAY_S, CacheOptions, EnvironmentCache
 from stepflow_python.errors import DependencyError, EnvironmentUnavailableError
 from stepflow_python.model.environment import Environment, PipConfig
-from stepflow_python.ports import EnvironmentSpec
+from stepflow_python.ports import EnvironmentSpec, Steps
 
 MakeWheel = Callable[..., Path]
 SPEC = EnvironmentSpec(requirements=("apple",))
@@ -64,7 +64,7 @@ def test_without_its_registry_an_old_lock_serves_on(tmp_path: Path, variables: M
     away |= dict.fromkeys(("https_proxy", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     cache = EnvironmentCache(path, environ=away, options=options, clock=clock)
     said: list[str] = []
-    assert asyncio.run(cache.ensure(spec, progress=said.append)) == built
+    assert asyncio.run(cache.ensure(spec, steps=Steps(progress=said.append))) == built
     assert said[-1] == "the registry is away: using the versions resolved before"
     with pytest.raises(EnvironmentUnavailableError, match="registry cannot be reached"):
         asyncio.run(cache.ensure(spec, refresh=True))

@@ -66,7 +66,7 @@ def test_a_contradiction_with_what_is_there_is_told(service: VirtualEnvironments
 def test_other_sources_are_refused(service: VirtualEnvironments, source: DependencySource) -> None:
     """What cannot be installed is said, not guessed onto the registry."""
     first = asyncio.run(service.create_environment(EnvironmentConfig()))
-    with pytest.raises(DependencyError, match=f"pear: packages from {source}"):
+    with pytest.raises(DependencyError, match=f"pear.* from {source}"):
         asyncio.run(service.install_dependencies(first, [Dependency(name="pear", source=source)]))
 
 

@@ -1,4 +1,4 @@
-"""Drives the real guest: a process with a request pipe and a reply pipe, without a box around it."""
+"""Drives the real guest: a process with a request file and a reply pipe, without a box around it."""
 
 import asyncio
 import json
@@ -69,8 +69,12 @@ class Guest:
     site_packages: str = "/nonexistent"
 
     def run(self, source: str, function: str | None = None, **fields: Any) -> Ran:
-        """Run a tool; `fields` replace those of the request, `limits` only those it names."""
+        """Run a tool; `fields` replace those of the request, `limits` only those it names.
+
+        `folder` is its work folder, `within` a command that starts it.
+        """
         folder = fields.pop("folder", None) or self.new_folder()
+        within = fields.pop("within", ())
         payload = {
             "source": source,
             "module_name": "tool",
@@ -87,28 +91,27 @@ class Guest:
             **fields,
             "limits": {**LIMITS, **fields.get("limits", {})},
         }
-        return self.send(marshal.dumps(payload, 2), folder)
+        return self.send(marshal.dumps(payload, 2), folder, within=within)
 
-    def send(self, request: bytes, folder: Path) -> Ran:
-        """Hand a request to a new guest and wait for its end."""
-        request_read, request_write = os.pipe()
+    def send(self, request: bytes, folder: Path, *, within: tuple[str, ...] = ()) -> Ran:
+        """Hand a request to a new guest, started by the command `within`, and wait for its end."""
+        request_fd = os.memfd_create("request")
+        os.write(request_fd, request)
         reply_read, reply_write = os.pipe()
-        argv = [str(self.interpreter), "-I", "-S", "-c", BOOT.format(str(self.compiled))]
+        argv = [*within, str(self.interpreter), "-I", "-S", "-c", BOOT.format(str(self.compiled))]
         process = subprocess.Popen(
-            [*argv, str(request_read), str(reply_write)],
-            pass_fds=(request_read, reply_write),
+            [*argv, str(request_fd), str(reply_write)],
+            pass_fds=(request_fd, reply_write),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        os.close(request_read)
+        os.close(request_fd)
         os.close(reply_write)
         answer: list[bytes] = []
         reader = threading.Thread(target=_read_all, args=(reply_read, answer))
         reader.start()
-        with os.fdopen(request_write, "wb") as pipe:
-            pipe.write(request)
         try:
             stdout, stderr = process.communicate(timeout=DEADLINE_S)
         finally:

@@ -1,6 +1,5 @@
 """The supervisor answers whatever the tool does to itself."""
 
-import resource
 import signal
 from typing import TYPE_CHECKING
 
@@ -33,12 +32,7 @@ def test_a_process_that_is_killed(guest: "Guest", source: str, number: int) -> N
 
 def test_a_run_that_cannot_start_says_why(guest: "Guest") -> None:
     """A file limit of the host's that is too small for the input is no crash of the guest."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
-    try:
-        ran = guest.run("", stdin=b"x" * 5000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ran = guest.run("", stdin=b"x" * 5000, within=("prlimit", "--fsize=1024"))
     assert (ran.code, ran.frames[-1][0]) == (70, b"X")
     assert "the tool's process cannot be started" in ran.frames[-1][1].decode()
 

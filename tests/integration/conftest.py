@@ -1,6 +1,5 @@
 """One home and one worker for the whole folder: environments are built once."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.cli import Stepflow
 from support.leftovers import Leftovers, left_since
-from support.product import LEASE, Recorded, beside, wait_for_end, wait_for_processes
+from support.product import LEASE, Recorded, beside, marked, wait_for_end
 from support.program import Program
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ def here(stepflow: Stepflow) -> Program:
 
 @pytest.fixture(scope="session")
 def worker(stepflow: Stepflow) -> Iterator["subprocess.Popen[str]"]:
-    """A worker on that home."""
-    with stepflow.worker("--concurrency", "8") as process:
+    """A worker on that home. Nothing waits in it: what runs leave is counted beside it."""
+    with stepflow.worker("--cold", "--concurrency", "8") as process:
         yield process
 
 
@@ -63,7 +62,6 @@ def recorded(stepflow: Stepflow) -> Recorded:
 
 @pytest.fixture
 def mark() -> Iterator[str]:
-    """An argument that no other process of this host has, a number of seconds; what it marks is gone at the end."""
-    seconds = f"80.{secrets.randbelow(10**9):09d}"
-    yield seconds
-    wait_for_processes(seconds, there=False)
+    """An argument that no other process of this host has; what it marks is gone at the end."""
+    with marked() as seconds:
+        yield seconds

@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from support.cli import Stepflow
-from support.product import PATIENCE_S, beside, send, settings_of, sleeper, wait_for_end, wait_for_processes, wait_until
+from support.product import (
+    PATIENCE_S,
+    attempts_of,
+    beside,
+    is_at,
+    send,
+    settings_of,
+    sleeper,
+    wait_for_end,
+    wait_for_processes,
+    wait_until,
+)
 
 from stepflow_python.client.client import open_client
-from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult, Status
 
@@ -26,12 +36,6 @@ DICE = "import random\n\ndef roll(number: int) -> list:\n    return [number, ran
 COUNT = 60
 
 
-def attempts_of(stepflow: Stepflow) -> Counter[str]:
-    """How often each execution was tried, read from the record as another program would."""
-    with contextlib.closing(sqlite3.connect(stepflow.home / "stepflow.db")) as database:
-        return Counter(row[0] for row in database.execute("SELECT execution_id FROM python_executions"))
-
-
 async def submit_all(stepflow: Stepflow, requests: list[ExecutionRequest]) -> list[ExecutionResult]:
     """All results of requests that are submitted at once."""
     async with open_client(settings_of(stepflow)) as client:
@@ -40,11 +44,6 @@ async def submit_all(stepflow: Stepflow, requests: list[ExecutionRequest]) -> li
             return await client.wait(await client.submit(request), timeout_s=PATIENCE_S)
 
         return list(await asyncio.gather(*map(through, requests)))
-
-
-def is_at(record: ExecutionRecord, *, attempt: int) -> bool:
-    """Whether an execution is being tried for this time."""
-    return record.attempts == attempt
 
 
 def rolls(prefix: str) -> list[ExecutionRequest]:

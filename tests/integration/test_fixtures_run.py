@@ -11,6 +11,8 @@ from support.cli import Done, Stepflow, case_words
 from support.leftovers import Leftovers, left_since
 from support.program import Program
 
+from stepflow_python.parsing.parser import parse_module
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -91,8 +93,16 @@ def test_tools_with_the_same_needs_share_an_environment(ran: dict[str, Done], he
     named = {done.json["environment_id"] for done in ran.values()}
     listed = {environment["id"] for environment in here.json("env", "list")}
     assert named <= listed
-    bare = ("word_count", "checksums", "split_text")
-    assert len({ran[name].json["environment_id"] for name in bare}) == 1
+    used = {case.name: ran[case.name].json["environment_id"] for case in CASES}
+    needs = {case.name: needed(case) for case in CASES}
+    assert len({(needs[name], used[name]) for name in used}) == len(set(needs.values())) == len(set(used.values()))
+    assert len(set(used.values())) < len({case.tool for case in CASES})
+
+
+def needed(case: Case) -> frozenset[str]:
+    """The requirements that a case's source declares; no fixture leaves any to be inferred."""
+    dependencies = parse_module(case.source, name=case.name, max_code_size=1 << 20).dependencies
+    return frozenset(line for dependency in dependencies for line in dependency.requirements)
 
 
 def test_files_are_written_where_the_caller_wants(stepflow: Stepflow, tmp_path: Path) -> None:

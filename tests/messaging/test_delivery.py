@@ -11,13 +11,12 @@ from support.brokers import rows
 from support.workers import Hub, hub, worker
 
 from stepflow_python.config import Settings
-from stepflow_python.messaging.app import make_app
-from stepflow_python.messaging.dispatch import EXECUTE
+from stepflow_python.messaging.app import EXECUTE, make_app
 
 PUBLISHER = """
 import sys
 from stepflow_python.config import Settings
-from stepflow_python.messaging.app import make_app
+from stepflow_python.messaging.app import EXECUTE, make_app
 app = make_app(Settings(home=sys.argv[1]))
 for number in range(int(sys.argv[4])):
     app.send_task("stepflow.execute", args=[{"hub": sys.argv[2], "n": f"{sys.argv[3]}-{number}"}], queue="stepflow")

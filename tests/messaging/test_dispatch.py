@@ -14,7 +14,8 @@ from stepflow_python.model.request import ExecutionRequest
 
 def send(settings: Settings, request: ExecutionRequest) -> None:
     """Dispatch a request."""
-    asyncio.run(CeleryDispatcher(make_app(settings), settings).send(request))
+    dispatcher = CeleryDispatcher(make_app(settings), settings)
+    asyncio.run(dispatcher.send(dispatcher.pack(request)))
 
 
 def test_a_request_travels_whole(tmp_path: Path) -> None:

@@ -113,6 +113,55 @@ def test_json_that_is_none_is_refused(constant: str) -> None:
     assert constant in str(read(frame(b"R", f'{{"ok": true, "value": {constant}}}'.encode())).answer.fault)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e400"])
+def test_numbers_beyond_all_floats_are_refused(number: str) -> None:
+    """Python would read them as infinity, which no JSON, and no database that takes JSON, has a word for."""
+    assert number in str(read(frame(b"R", f'{{"ok": true, "value": [{number}]}}'.encode())).answer.fault)
+
+
+@pytest.mark.parametrize(
+    "status",
+    ['{"exit": 99999999999999999999}', '{"exit": -1}', '{"signal": 1000}', '{"maxrss_kb": 1e300}', '{"cpu_ms": -5}'],
+)
+def test_a_status_that_no_process_has_is_refused(status: str) -> None:
+    """What goes into the record's columns fits them, whoever forged it."""
+    answer = read(frame(b"S", status.encode())).answer
+    assert answer.status is None
+    assert answer.fault is not None
+    assert answer.fault.startswith("frame S: ")
+
+
+numbers = st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5) | st.none() | st.booleans()
+status_fields = st.sampled_from(["exit", "signal", "cpu_ms", "maxrss_kb", "flooded", "files_error", "other"])
+
+
+@given(st.dictionaries(status_fields, numbers))
+def test_whatever_a_status_claims_fits_the_record(fields: dict[str, object]) -> None:
+    """Of a forged status, nothing but plausible figures gets through."""
+    status = read(frame(b"S", json.dumps(fields).encode())).answer.status
+    if status is not None:
+        assert status.exit is None or 0 <= status.exit <= 255
+        assert status.signal is None or 1 <= status.signal <= 127
+        assert 0 <= status.cpu_ms <= 2**53
+        assert 0 <= status.maxrss_kb <= 2**53
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_any_value_of_a_tool_arrives_as_it_was(value: object) -> None:
+    """What the channel refuses is never honest."""
+    answer = read(report(value) + STATUS + frame(b"E")).answer
+    assert answer.fault is None
+    assert answer.report is not None
+    assert answer.report.value == value
+
+
 def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     """Text that no UTF-8 can hold does not reach the record."""
     answer = read(frame(b"R", rb'{"ok": true, "value": {"k\ud800": ["a\udfff"]}}')).answer

@@ -65,6 +65,6 @@ def test_root_keeps_no_group_and_no_capability() -> None:
 
 def test_the_interpreter_is_isolated() -> None:
     """No variables, no user folders and no start-up files of the environment come before the guest."""
-    argv = python_command(Path("/env/bin/python"), guest="/run/guest", request_fd=3, reply_fd=4)
+    argv = python_command(Path("/env/bin/python"), guest="/run/guest", fds=(3, 4))
     assert argv[1:3] == ["-I", "-S"]
     assert argv[-2:] == ["3", "4"]

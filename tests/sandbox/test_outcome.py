@@ -24,12 +24,16 @@ def judge(answer: Answer = FINE, *, stopped: Status | None = None, out_of_memory
             stderr="err",
             truncated=Truncated(stdout=stopped is Status.OUTPUT_EXCEEDED),
             stopped=stopped,
+            stopped_for=None,
             out_of_memory=out_of_memory,
+            forks_refused=0,
             box_code=0,
             wall_ms=1.0,
+            dispatch_ms=0.5,
             cpu_ms=2.0,
             memory_kb=None,
             isolation=IsolationTier.NAMESPACES,
+            warm=False,
             memory_enforcement=MemoryEnforcement.WATCHDOG,
         )
     )
@@ -114,3 +118,10 @@ def test_too_much_output_is_told_apart() -> None:
 def test_the_cpu_limit_is_a_timeout() -> None:
     """SIGXCPU comes from the CPU limit and nowhere else."""
     assert judge(Answer(complete=True, status=SupervisorStatus(signal=signal.SIGXCPU))).status is Status.TIMED_OUT
+
+
+@pytest.mark.parametrize(("cpu_ms", "status"), [(60_000.0, Status.TIMED_OUT), (59_000.0, Status.FAILED)])
+def test_who_ignores_the_end_of_its_cpu_time_is_out_of_time_too(cpu_ms: float, status: Status) -> None:
+    """At the hard limit the kernel kills; a kill before that time is somebody else's."""
+    killed = SupervisorStatus(signal=signal.SIGKILL, cpu_ms=cpu_ms)
+    assert judge(Answer(complete=True, status=killed)).status is status

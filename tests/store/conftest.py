@@ -1,17 +1,14 @@
 """Databases to test on: a file each, and one scratch database on a PostgreSQL server where one answers."""
 
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import sql
+from support.services import postgresql_database
 
 from stepflow_python.store.migrate import upgrade
-
-SERVER = "postgresql://postgres@127.0.0.1:5432"
 
 
 @pytest.fixture(scope="session")
@@ -33,17 +30,8 @@ def sqlite_url(empty_record: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def scratch_database() -> Iterator[str]:
     """A database without tables on the server, dropped at the end."""
-    try:
-        server = psycopg.connect(f"{SERVER}/postgres", connect_timeout=3, autocommit=True)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL server answers at 127.0.0.1:5432: {error}")
-    name = f"stepflow_test_{uuid.uuid4().hex[:12]}"
-    with server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield f"{SERVER}/{name}"
-        finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with postgresql_database() as made:
+        yield made
 
 
 @pytest.fixture

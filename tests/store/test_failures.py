@@ -113,7 +113,7 @@ def test_a_server_that_is_not_there() -> None:
         ("attempt to write a readonly database", "writable"),
         ("unable to open database file", "its folder exists"),
         ("database disk image is malformed", "restore it from a copy"),
-        ("disk I/O error", "the disk failed"),
+        ("disk I/O error", "the disk is full or failed"),
         ("no such table: executions", "stepflow db upgrade"),
         ("table tools has no column named x", "stepflow db upgrade"),
         ("string or blob too big", "larger than SQLite holds"),

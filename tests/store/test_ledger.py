@@ -169,15 +169,15 @@ def test_cancel(url: str) -> None:
         assert (cancelled.status, cancelled.result.status) == (Status.CANCELLED, Status.CANCELLED)
         assert (await store.ledger.claim(request("queued"))).result == cancelled.result
         await store.ledger.claim(request("running"))
-        assert not await store.ledger.cancel_requested("running")
+        assert not (await store.ledger.wishes("running")).cancel
         assert (await store.ledger.request_cancel("running")).status is Status.RUNNING
-        assert await store.ledger.cancel_requested("running")
+        assert (await store.ledger.wishes("running")).cancel
         result = await store.ledger.finish(attempt(request("running"), Status.CANCELLED))
-        assert not await store.ledger.cancel_requested("running")
+        assert not (await store.ledger.wishes("running")).cancel
         assert (await store.ledger.request_cancel("running")).result == result
         with pytest.raises(ExecutionError, match="no execution 'nobody' is on record"):
             await store.ledger.request_cancel("nobody")
-        assert not await store.ledger.cancel_requested("nobody")
+        assert not (await store.ledger.wishes("nobody")).cancel
 
     with_store(url, scenario)
 
@@ -251,13 +251,13 @@ def test_asking_for_cancel_keeps_the_lease(url: str) -> None:
         async with open_store(url, lease_s=0.0) as asking, open_store(url) as other:
             await asking.ledger.claim(request())
             before = await lease_of(asking)
-            await asking.ledger.cancel_requested("one")
+            await asking.ledger.wishes("one")
             assert await lease_of(asking) > before
             assert (await other.ledger.claim(request())).attempt == 2
 
-    async def lease_of(store: Store) -> str:
-        def read(connection: object) -> str:
-            return str(connection.exec_driver_sql("SELECT lease_until FROM executions").scalar_one())  # type: ignore[attr-defined]  # a connection
+    async def lease_of(store: Store) -> float:
+        def read(connection: object) -> float:
+            return float(connection.exec_driver_sql("SELECT lease_ends FROM executions").scalar_one())  # type: ignore[attr-defined]  # a connection
 
         return await store.ledger._recorder.write(read)
 

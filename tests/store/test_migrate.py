@@ -55,6 +55,17 @@ def test_up_down_up_on_data(url: str) -> None:
     with_store(url, record)
 
 
+def test_rows_of_the_first_version_are_read(url: str) -> None:
+    """What was recorded before the times of environments were is still there, without them."""
+    with_store(url, lambda store: store.ledger.finish(attempt(request())))
+    downgrade(url, "0001")
+    upgrade(url)
+    result = with_store(url, lambda store: store.history.result("one"))
+    assert result is not None
+    assert result.environment_id is not None
+    assert result.environment_times == {}
+
+
 def test_upgrading_keeps_rows(url: str) -> None:
     """An upgrade of what is current changes nothing."""
     with_store(url, lambda store: store.ledger.enqueue(request()))
@@ -129,14 +140,15 @@ def test_rows_without_what_they_belong_to_stop_a_migration(sqlite_url: str) -> N
     """A migration that would leave orphans is undone."""
     file = sqlite_url.removeprefix("sqlite:///")
     with sqlite3.connect(file) as connection:
-        connection.execute("DROP TABLE execution_files")
+        for table in ("execution_files", "deliveries", "live_output", "reusable_results"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("DROP TABLE python_executions")
         connection.execute(
             "INSERT INTO python_dependencies (environment_id, package_name, version, source, installed_at) "
             "VALUES ('gone', 'six', '1', 'pypi', '2026-01-01')"
         )
         connection.execute("DELETE FROM alembic_version")
-        for table in ("executions", "tools", "python_modules"):
+        for table in ("executions", "tools", "python_modules", "extension_calls"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE python_dependencies RENAME TO keep")
         connection.execute("DROP TABLE python_environments")

@@ -31,9 +31,9 @@ def test_nothing_leaves_an_end() -> None:
     assert not [pair for pair in itertools.product(ENDED, Status) if may_follow(*pair)]
 
 
-def test_nothing_goes_back_to_the_queue() -> None:
-    """A status is queued at its start only."""
-    assert sources_of(Status.QUEUED) == ()
+def test_only_a_run_goes_back_to_the_queue() -> None:
+    """Its worker gives it back; what has ended never runs again."""
+    assert sources_of(Status.QUEUED) == (Status.RUNNING,)
 
 
 @pytest.mark.parametrize("end", sorted(ENDED))
@@ -138,9 +138,7 @@ class Life(RuleBasedStateMachine):
         expected = self.model.get(name)
         if expected is not None and expected.status is Status.RUNNING:
             with sqlite3.connect(self.file, timeout=30) as connection:
-                connection.execute(
-                    "UPDATE executions SET lease_until = '2000-01-01 00:00:00.000000' WHERE id = ?", [name]
-                )
+                connection.execute("UPDATE executions SET lease_ends = 0 WHERE id = ?", [name])
             connection.close()
             expected.abandoned = True
 
@@ -152,7 +150,7 @@ class Life(RuleBasedStateMachine):
         assert found == {name: (expected.status, expected.attempts) for name, expected in self.model.items()}
         for name, expected in self.model.items():
             wished = expected.cancel and expected.status is Status.RUNNING
-            assert self.runner.run(self.store.ledger.cancel_requested(name)) == wished
+            assert self.runner.run(self.store.ledger.wishes(name)).cancel == wished
 
 
 def test_any_order_of_calls(empty_record: Path) -> None:

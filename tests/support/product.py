@@ -1,14 +1,18 @@
 """The whole product as a test meets it: homes, environments shared, ends waited for, processes by a mark."""
 
 import asyncio
+import contextlib
 import json
 import os
+import secrets
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from sqlalchemy import select
 
 from stepflow_python.client.client import open_client
 from stepflow_python.config import Settings
@@ -16,6 +20,9 @@ from stepflow_python.errors import ExecutionError
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.security import SecurityLevel
+from stepflow_python.store.engines import reading_engine
+from stepflow_python.store.schema import attempts
+from stepflow_python.store.urls import place_of
 from support.cli import Stepflow
 
 PATIENCE_S = 60.0
@@ -108,3 +115,26 @@ def send(stepflow: Stepflow, request: ExecutionRequest) -> None:
             await client.submit(request)
 
     asyncio.run(submit())
+
+
+def attempts_of(stepflow: Stepflow) -> Counter[str]:
+    """How often each execution was tried, by the rows on record."""
+    engine = reading_engine(place_of(settings_of(stepflow).database))
+    try:
+        with engine.connect() as connection:
+            return Counter(connection.scalars(select(attempts.c.execution_id)))
+    finally:
+        engine.dispose()
+
+
+def is_at(record: ExecutionRecord, *, attempt: int) -> bool:
+    """Whether an execution is being tried for this time."""
+    return record.attempts == attempt
+
+
+@contextlib.contextmanager
+def marked() -> Iterator[str]:
+    """An argument that no other process of this host has, a number of seconds; what it marks is gone at the end."""
+    seconds = f"80.{secrets.randbelow(10**9):09d}"
+    yield seconds
+    wait_for_processes(seconds, there=False)

@@ -101,6 +101,8 @@ def outcome(of: ExecutionRequest, status: Status = Status.SUCCEEDED, **changes: 
         "truncated": Truncated(stdout=True),
         "files": {"out/table.csv": b"a,b\n\x00\xff", "empty": b""},
         "environment_id": "cp312-0123456789abcdef",
+        "limits_met": ("memory", "processes"),
+        "environment_times": {"resolving": 210.5, "creating": 9.0},
         "attempt": 1,
         "started_at": datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
         "finished_at": datetime(2026, 1, 2, 3, 4, 6, 1, tzinfo=UTC),

@@ -20,6 +20,7 @@ from celery import current_task
 
 from stepflow_python.config import Settings
 from stepflow_python.errors import InternalError, ParseError
+from stepflow_python.messages import Delivery
 from stepflow_python.model.result import MemoryEnforcement
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.ports import IsolationReport
@@ -32,7 +33,7 @@ PATIENCE_S = 30.0
 class ReportingJobs:
     """Jobs that tell the test's hub what they got; with `wait` they last until the test answers."""
 
-    def execute(self, payload: object, previous: object | None) -> dict[str, Any]:
+    def execute(self, payload: object, previous: object | None, delivery: Delivery | None) -> dict[str, Any]:  # noqa: ARG002 - the contract
         """Report, wait if asked to, and reply what the payload or the answer says."""
         if not isinstance(payload, dict):
             raise ParseError("not an object")
@@ -51,6 +52,15 @@ class ReportingJobs:
             line.send(report)
             answer = line.recv() if payload.get("wait") else payload.get("reply")
         return {"status": "succeeded", "result": answer}
+
+    def cancel(self, execution_id: str, *, running: bool) -> None:
+        """Nothing that could be stopped."""
+
+    def drop(self, payload: object) -> None:
+        """Nothing to record."""
+
+    def hand_back(self) -> None:
+        """Nothing that could be handed back."""
 
     def provision(self, payload: object) -> dict[str, Any]:
         """Reply with the payload."""

@@ -7,8 +7,7 @@ from support.brokers import rows
 from support.workers import PATIENCE_S, hub, worker
 
 from stepflow_python.config import Settings
-from stepflow_python.messaging.app import make_app
-from stepflow_python.messaging.dispatch import EXECUTE
+from stepflow_python.messaging.app import EXECUTE, make_app
 from stepflow_python.model.result import MemoryEnforcement
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.ports import IsolationReport

@@ -6,6 +6,7 @@ import pytest
 
 from stepflow_python.bootstrap.loop import LoopThread
 from stepflow_python.errors import ParseError
+from stepflow_python.messages import Delivery
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.ports import Environments, EnvironmentSpec
@@ -19,10 +20,24 @@ class FakeRuntime:
         self.environments = cast("Environments", self)
         self.spec: EnvironmentSpec | None = None
 
-    async def execute_payload(self, payload: object, previous: object = None) -> ExecutionResult:
+    async def execute_delivery(
+        self,
+        payload: object,
+        previous: object = None,
+        delivery: Delivery | None = None,  # noqa: ARG002 - the contract
+    ) -> ExecutionResult:
         """Answer with the payload and predecessor."""
         await asyncio.sleep(0)
         return ExecutionResult(execution_id="e", status=Status.SUCCEEDED, result=[str(payload), str(previous)])
+
+    async def cancel(self, execution_id: str, *, running: bool) -> None:
+        """Nothing to stop."""
+
+    async def drop(self, payload: object) -> None:
+        """Nothing to record."""
+
+    async def hand_back(self) -> None:
+        """Nothing to hand back."""
 
     async def cleanup(self, *, older_than_days: float) -> dict[str, int]:
         """Answer with the days."""

@@ -1,0 +1,276 @@
+"""Runs in processes that wait: latency, rate and memory, beside a new process of the same interpreter."""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from figure import Figure
+
+from stepflow_python.environments.cache import EnvironmentCache
+from stepflow_python.jobs.running import CLEAN, THREADS
+from stepflow_python.model.environment import Environment
+from stepflow_python.model.security import IsolationTier
+from stepflow_python.parsing.parser import parse_module
+from stepflow_python.ports import EnvironmentSpec, SandboxRun
+from stepflow_python.sandbox.host import SandboxConfig
+from stepflow_python.sandbox.service import HostSandbox
+from stepflow_python.sandbox.warm.options import WarmOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from stepflow_python.sandbox.warm.stock import Stock
+
+PACKAGES = ("numpy", "pydantic", "requests")
+LIGHT = "def double(n: int) -> int:\n    return 2 * n\n"
+HEAVY = "import numpy\nimport requests\nfrom pydantic import BaseModel\n\n\n" + LIGHT
+CALLERS = (1, 4, 16, 32)
+TOOLS = (1, 10, 100)
+WARM_UP = 12
+PAUSE_S = 0.02
+"""Between calls whose latency is measured: the next process is made meanwhile, as it is between calls of a workflow."""
+
+
+def figures(*, quick: bool) -> list[Figure]:
+    """All figures of this part."""
+    return asyncio.run(_measured(rounds=60 if quick else 400))
+
+
+async def _measured(*, rounds: int) -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="warm-") as scratch:
+        cache = EnvironmentCache(Path(scratch) / "environments", environ=os.environ)
+        environment = await cache.ensure(EnvironmentSpec(requirements=PACKAGES))
+        try:
+            return [
+                *await _latency(Path(scratch), environment, rounds),
+                *await _on_demand(Path(scratch), environment, rounds),
+                *await _rates(Path(scratch), environment, seconds=rounds / 60),
+                *await _tools(Path(scratch), environment, rounds=max(rounds // 20, 3)),
+                *await _memory(Path(scratch), environment, calls=rounds * 2),
+            ]
+        finally:
+            await cache.remove(environment.id)
+
+
+async def _latency(scratch: Path, environment: Environment, rounds: int) -> list[Figure]:
+    """One call after another of a tool with heavy imports, beside a subprocess that makes them."""
+    script = scratch / "tool.py"
+    script.write_text(HEAVY + "\nprint(double(21))\n")
+    times: list[float] = []
+    baseline: list[float] = []
+    async with _sandbox(scratch) as sandbox:
+        for number in range(rounds + WARM_UP):
+            times.append(await _timed(sandbox, _run(environment, HEAVY)))
+            await asyncio.sleep(PAUSE_S)
+            if number % 10 == 0:
+                started = time.perf_counter()
+                subprocess.run([environment.interpreter, script], check=True, capture_output=True)  # noqa: ASYNC221 - the loop has nothing else to do
+                baseline.append((time.perf_counter() - started) * 1000)
+    times = times[WARM_UP:]
+    p50, cold = statistics.median(times), statistics.median(baseline)
+    name = "warm run of a tool that imports numpy, pydantic and requests"
+    return [
+        Figure.of(id="warm_p50", name=f"{name}, p50", value=round(p50, 2), unit="ms", goal="<= 1.5 ms"),
+        Figure.of(id="warm_p95", name=f"{name}, p95", value=round(_p95(times), 2), unit="ms", goal="<= 6 ms"),
+        Figure.of(
+            id="warm_beside_subprocess",
+            name="how many times faster that is than `python tool.py` of the same environment",
+            value=round(cold / p50, 1),
+            unit="times",
+            goal=">= 100 times",
+        ),
+        Figure.of(
+            id="warm_noise",
+            name="noise of this machine: slowest tenth of `python tool.py`, beside its median",
+            value=round(_p95(baseline), 1),
+            unit="ms",
+            baseline=round(cold, 1),
+            goal="<= 2x",
+        ),
+    ]
+
+
+async def _on_demand(scratch: Path, environment: Environment, rounds: int) -> list[Figure]:
+    """The same where no process waits: it is forked for the call."""
+    times = []
+    async with _sandbox(scratch, spares=0) as sandbox:
+        for _ in range(rounds // 2 + WARM_UP):
+            times.append(await _timed(sandbox, _run(environment, HEAVY)))
+            await asyncio.sleep(PAUSE_S)
+        assert sandbox.counts["waiting"] == 0  # noqa: S101 - else it would be another figure
+    p50 = statistics.median(times[WARM_UP:])
+    return [
+        Figure.of(id="fork_on_demand", name="forked on demand, p50", value=round(p50, 2), unit="ms", goal="<= 8 ms")
+    ]
+
+
+async def _rates(scratch: Path, environment: Environment, *, seconds: float) -> list[Figure]:
+    """Runs a second, by callers."""
+    found = []
+    async with _sandbox(scratch, spares=8) as sandbox:
+        run = _run(environment, LIGHT)
+        for callers in CALLERS:
+            await asyncio.gather(*(_timed(sandbox, run) for _ in range(callers)))
+            ended = time.perf_counter() + max(seconds, 1)
+            counts = await asyncio.gather(*(_calls_until(ended, sandbox, run) for _ in range(callers)))
+            rate = sum(counts) / max(seconds, 1)
+            goal = ">= 200 runs/s" if callers == CALLERS[1] else ">= 1 runs/s"
+            found.append(
+                Figure.of(
+                    id=f"warm_rate_{callers}",
+                    name=f"isolated warm runs a second, {callers} callers",
+                    value=round(rate, 1),
+                    unit="runs/s",
+                    goal=goal,
+                )
+            )
+    return found
+
+
+async def _tools(scratch: Path, environment: Environment, *, rounds: int) -> list[Figure]:
+    """How latency grows with the number of tools that take turns in one environment."""
+    found = []
+    for count in TOOLS:
+        sources = [f"NUMBER = {number}\n{LIGHT}" for number in range(count)]
+        async with _sandbox(scratch) as sandbox:
+            times = []
+            for number in range(rounds + 2):
+                for source in sources:
+                    times.append(await _timed(sandbox, _run(environment, source)))
+                    await asyncio.sleep(0 if number < 2 else PAUSE_S)
+        p50 = statistics.median(times[2 * count :])
+        found.append(
+            Figure.of(
+                id=f"warm_tools_{count}",
+                name=f"{count} tools in turn, p50",
+                value=round(p50, 2),
+                unit="ms",
+                goal="<= 15 ms",
+            )
+        )
+    return found
+
+
+async def _memory(scratch: Path, environment: Environment, *, calls: int) -> list[Figure]:
+    """What waits holds, and what many calls leave."""
+    async with _sandbox(scratch) as sandbox:
+        await _timed(sandbox, _run(environment, LIGHT))
+        await asyncio.sleep(1)
+        [stock] = _stocks(sandbox)
+        bare, spares = _held(stock)
+        before = stock.zygote.memory_kb() if stock.zygote is not None else None
+        for _ in range(calls):
+            await _timed(sandbox, _run(environment, LIGHT))
+        grown = ((stock.zygote.memory_kb() if stock.zygote is not None else None) or 0) - (before or 0)
+    return [
+        Figure.of(
+            id="zygote_memory", name="proportional memory of a bare zygote", value=bare, unit="MiB", goal="<= 25 MiB"
+        ),
+        Figure.of(
+            id="spare_memory",
+            name="of a process that waits, its supervisor included",
+            value=spares,
+            unit="MiB",
+            goal="<= 3 MiB",
+        ),
+        Figure.of(
+            id="zygote_growth",
+            name=f"growth of a zygote in {calls} calls",
+            value=round(grown / 1024, 2),
+            unit="MiB",
+            goal="<= 2 MiB",
+        ),
+    ]
+
+
+def _held(stock: "Stock") -> tuple[float, float]:
+    """MiB, as the kernel shares them out, of the zygote and of one that waits."""
+    zygote = stock.zygote
+    if zygote is None:
+        raise SystemExit(f"no zygote to measure: {stock.problem}")
+    pids = [pid for pid in _below(zygote.child.pid) if pid != zygote.child.pid]
+    first, *waiting = pids
+    return round(_pss_kb(first) / 1024, 1), round(sum(map(_pss_kb, waiting)) / 1024 / max(stock.waiting, 1), 2)
+
+
+def _below(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _below(int(child))
+
+
+def _pss_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def _stocks(sandbox: HostSandbox) -> "list[Stock]":
+    pool = sandbox._pool  # noqa: SLF001 - what is measured is inside
+    return [] if pool is None else list(pool._stocks.values())  # noqa: SLF001 - same
+
+
+async def _calls_until(ended: float, sandbox: HostSandbox, run: SandboxRun) -> int:
+    calls = 0
+    while time.perf_counter() < ended:
+        await _timed(sandbox, run)
+        calls += 1
+    return calls
+
+
+async def _timed(sandbox: HostSandbox, run: SandboxRun) -> float:
+    started = time.perf_counter()
+    outcome = await sandbox.run(replace(run, execution_id=os.urandom(8).hex()))
+    took = (time.perf_counter() - started) * 1000
+    if outcome.result != 42:
+        raise SystemExit(f"a figure of failing runs is none: {outcome.error}")
+    return took
+
+
+def _run(environment: Environment, source: str) -> SandboxRun:
+    module = parse_module(source)
+    function = module.functions[0]
+    return SandboxRun(
+        execution_id="bench",
+        environment=environment,
+        source=source,
+        module_name="tool",
+        function=function.name,
+        parameters=function.parameters,
+        arguments={"n": 21},
+        input_schema=function.input_schema,
+        variables=CLEAN | THREADS,
+        imports=tuple((one.module, tuple(name.name for name in one.names)) for one in module.imports),
+    )
+
+
+@asynccontextmanager
+async def _sandbox(scratch: Path, *, spares: int = 4) -> "AsyncIterator[HostSandbox]":
+    sandbox = HostSandbox(
+        SandboxConfig(
+            folder=scratch / "sandbox",
+            environments=scratch / "environments",
+            min_isolation=IsolationTier.NAMESPACES,
+            enabled=True,
+            uid=65534,
+            cgroup="",
+            search_path=os.environ.get("PATH"),
+            warm=WarmOptions(spares=spares, eager=True),
+        )
+    )
+    try:
+        yield sandbox
+    finally:
+        await sandbox.close()
+
+
+def _p95(values: list[float]) -> float:
+    return statistics.quantiles(values, n=20)[-1]

@@ -1,0 +1,1 @@
+"""Extensions that come with the product, through the same door as everybody's."""

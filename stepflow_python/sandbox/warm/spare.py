@@ -1,0 +1,140 @@
+"""A process in a box of its own that waits for one run."""
+
+import array
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stepflow_python.model.limits import Limits
+from stepflow_python.process.adopted import Adopted
+from stepflow_python.sandbox.box import Box, Process, Running
+from stepflow_python.sandbox.cgroup import RunGroup
+from stepflow_python.sandbox.memory_file import memory_file
+from stepflow_python.sandbox.payload import bounds_of, request_of
+from stepflow_python.sandbox.streams import Wires
+
+READY = b"R"
+IN_A_FILE = b"F"
+CREDENTIALS = struct.Struct("3i")
+"""Process, user and group as the kernel, not the sender, says: struct ucred of unix(7)."""
+MESSAGE_BYTES = 32 * 1024
+"""The guest receives no longer ones."""
+
+
+class SpareFailedError(Exception):
+    """It could not be made, or ended before it was used; the message is what is known of it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Spare:
+    """One waiting process; `box` is its zygote's, `process` the supervisor, `group` its control group."""
+
+    box: Box
+    process: Adopted
+    group: RunGroup | None
+    wires: Wires
+    supervisor: socket.socket
+    tool: socket.socket
+    let_go: Callable[[], None]
+    """Called when nothing of it is left."""
+    limits: Limits
+    """What its control group is set to."""
+    line: int | None = None
+    """The way to the host's modules that its run gets."""
+
+    async def start(self, running: Running) -> Process:
+        """Hand it its run.
+
+        Raises:
+            OSError: it has ended.
+        """
+        limits = running.run.limits
+        if self.group is not None and limits != self.limits:
+            self.group.limit(limits)
+        self.supervisor.send(bounds_of(running))
+        request = request_of(running, env=running.run.env)
+        line = [] if self.line is None else [self.line]
+        if len(request) <= MESSAGE_BYTES:
+            send(self.tool, request, line)
+        else:
+            with memory_file("request", request) as file:
+                send(self.tool, IN_A_FILE, [file, *line])
+        return self.process
+
+    async def discard(self) -> None:
+        """End it, used or not, and remove what it had."""
+        self.supervisor.close()
+        self.tool.close()
+        self.wires.close()
+        self.process.kill_now()
+        await self.process.wait()
+        self.process.close()
+        if self.group is not None:
+            await self.group.remove()
+        self.let_go()
+
+
+def send(channel: socket.socket, message: bytes, descriptors: list[int]) -> None:
+    """Send a message with descriptors, which stay open here.
+
+    Raises:
+        OSError: nobody receives it.
+    """
+    if not descriptors:
+        channel.send(message)
+        return
+    channel.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
+
+
+async def adopted(channel: socket.socket) -> Adopted:
+    """Wait for the process at the other end to say that it is ready.
+
+    Raises:
+        SpareFailedError: it said something else, or ended.
+    """
+    message, pid = await _message(channel)
+    if message != READY or pid <= 0:
+        raise SpareFailedError(message[1:].decode("utf-8", "replace") or "it ended")
+    try:
+        process = Adopted.watched(pid)
+    except OSError as error:
+        raise SpareFailedError(f"it ended: {error}") from error
+    # It was alive when the number was taken, if the socket that it holds is still open.
+    if _hung_up(channel):
+        process.close()
+        raise SpareFailedError("it ended")
+    return process
+
+
+async def _message(channel: socket.socket) -> tuple[bytes, int]:
+    """The next message and the sender's number here; an empty one at the end."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(channel, _fulfil, readable)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(channel)
+    message, ancillary, _flags, _address = channel.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(CREDENTIALS.size))
+    pids = [
+        CREDENTIALS.unpack(data)[0]
+        for level, kind, data in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
+    ]
+    return message, pids[0] if pids else 0
+
+
+def _fulfil(readable: asyncio.Future[None]) -> None:
+    if not readable.done():
+        readable.set_result(None)
+
+
+def _hung_up(channel: socket.socket) -> bool:
+    try:
+        return channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

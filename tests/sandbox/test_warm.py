@@ -1,0 +1,320 @@
+"""Runs in processes that waited for them: as cold ones in all that can be seen, and nothing of one is in another."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from stepflow_python.errors import InternalError
+from stepflow_python.model.environment import Environment
+from stepflow_python.model.limits import Limits
+from stepflow_python.model.result import SandboxOutcome
+from stepflow_python.model.security import SecuritySettings
+from stepflow_python.ports import SandboxRun
+from stepflow_python.sandbox.host import SandboxConfig
+from stepflow_python.sandbox.service import HostSandbox
+from stepflow_python.sandbox.warm.demand import Demand
+from stepflow_python.sandbox.warm.options import WarmOptions
+
+T = TypeVar("T")
+STANDARD = SecuritySettings(enable_system_calls=True)
+DEADLINE_S = 20.0
+
+
+class Sandbox:
+    """A sandbox for tests that are not async."""
+
+    def __init__(self, config: SandboxConfig, environment: Environment, **options: Any) -> None:
+        self.runner = asyncio.Runner()
+        self.environment = environment
+        self.sandbox = HostSandbox(replace(config, warm=WarmOptions(**options)) if options else config)
+
+    def tool(self, source: str, **fields: Any) -> SandboxRun:
+        """The run of the function `f` of a source."""
+        run = SandboxRun(
+            execution_id=os.urandom(8).hex(),
+            environment=self.environment,
+            source=source,
+            module_name="tool",
+            function="f",
+            limits=Limits(timeout_s=DEADLINE_S),
+            security=STANDARD,
+            variables={"PATH": "/usr/bin:/bin"},
+        )
+        return replace(run, **fields)
+
+    def run(self, source: str, **fields: Any) -> SandboxOutcome:
+        """Run it, and clear away."""
+        return self.call(self.ran(self.tool(source, **fields)))
+
+    async def ran(self, run: SandboxRun) -> SandboxOutcome:
+        """Run it, and clear away."""
+        try:
+            return await self.sandbox.run(run)
+        finally:
+            await self.sandbox._aside.settle()
+
+    def call(self, work: Awaitable[T]) -> T:
+        """Wait for it."""
+
+        async def wait() -> T:
+            return await work
+
+        return self.runner.run(wait())
+
+    @property
+    def zygotes(self) -> list[int]:
+        """The launchers of the zygotes that are alive."""
+        pool = self.sandbox._pool
+        stocks = [] if pool is None else pool._stocks.values()
+        return [stock.zygote.child.pid for stock in stocks if stock.zygote is not None and stock.zygote.alive]
+
+    def close(self) -> None:
+        """End it."""
+        self.call(self.sandbox.close())
+        self.runner.close()
+
+
+Make = Callable[..., Sandbox]
+
+
+@pytest.fixture
+def make(config: SandboxConfig, environment: Environment) -> Iterator[Make]:
+    """Makes sandboxes, by the options of their warm pool."""
+    made: list[Sandbox] = []
+
+    def one(**options: Any) -> Sandbox:
+        made.append(Sandbox(config, environment, **options))
+        return made[-1]
+
+    yield one
+    for sandbox in made:
+        sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def both(config: SandboxConfig, environment: Environment) -> Iterator[tuple[Sandbox, Sandbox]]:
+    """A sandbox that runs cold, and one that runs warm."""
+    pair = Sandbox(config, environment), Sandbox(config, environment, eager=True, spares=2)
+    yield pair
+    for sandbox in pair:
+        sandbox.close()
+
+
+SEEN = ("status", "result", "stdout", "stderr", "return_code", "signal", "exceptions", "error", "truncated", "files")
+SOURCES = {
+    "value": "def f():\n    print('out')\n    return {'a': [1, 2.5, None]}\n",
+    "exception": "import sys\n\ndef g():\n    raise ValueError('no')\n\n"
+    "def f():\n    print('x', file=sys.stderr)\n    g()\n",
+    "cause": "def f():\n    try:\n        {}['a']\n    except KeyError as e:\n        raise RuntimeError('b') from e\n",
+    "syntax": "def f():\n    return 1\n\ndef g(:\n",
+    "import": "import nothing_like_this\ndef f():\n    return 1\n",
+    "exit code": "import sys\ndef f():\n    print('bye')\n    sys.exit(3)\n",
+    "os exit": "import os\ndef f():\n    os._exit(7)\n",
+    "signal": "import os\ndef f():\n    os.kill(os.getpid(), 11)\n",
+    "no json": "def f():\n    return {'a': [object]}\n",
+    "nan": "def f():\n    return float('nan')\n",
+    "too large": "def f():\n    return 'x' * 5_000_000\n",
+    "file": "def f():\n    open('output/a.txt', 'w').write('left')\n",
+    "thread": "import threading, time\n"
+    "def f():\n    threading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()\n",
+    "exit handler": "import atexit\ndef f():\n    atexit.register(print, 'last')\n    return 1\n",
+    "finalizer": "class A:\n    def __del__(self):\n        print('gone')\nkeep = A()\ndef f():\n    return 1\n",
+    "bytes": "import sys\ndef f():\n    sys.stdout.buffer.write(b'\\xff\\x00')\n",
+    "process": "import subprocess\n"
+    "def f():\n    return subprocess.run(['echo', 'hi'], capture_output=True, text=True).stdout\n",
+    "left behind": "import subprocess\ndef f():\n    subprocess.Popen(['sleep', '60'])\n    return 1\n",
+    "async": "import asyncio\nasync def f():\n    await asyncio.sleep(0)\n    return 1\n",
+    "generator": "def f():\n    yield 1\n    yield 2\n",
+    "reads": "import sys\n"
+    "def f():\n    return [sys.stdin.read(), open('given.txt').read(), __file__, __name__, sys.argv, sys.path[0]]\n",
+    "prints at import": "import this\ndef f():\n    return 1\n",
+    "variables": "import os\ndef f():\n    return dict(os.environ)\n",
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("turn", ["first", "second", "third"])
+def test_all_that_can_be_seen_is_the_same(both: tuple[Sandbox, Sandbox], name: str, turn: str) -> None:
+    """A warm run gives what a cold one gives, also when its source was compiled before."""
+    cold, warm = both
+    imports = tuple((module, ()) for module in ("sys", "os", "this") if f"import {module}" in SOURCES[name])
+    fields = {"stdin": b"said", "files": {"given.txt": b"given"}, "env": {"OWN": turn}, "imports": imports}
+    expected, given = cold.run(SOURCES[name], **fields), warm.run(SOURCES[name], **fields)
+    assert (expected.warm, given.warm) == (False, True)
+    assert {field: getattr(given, field) for field in SEEN} == {field: getattr(expected, field) for field in SEEN}
+
+
+def test_nothing_of_a_run_is_in_the_next(make: Make) -> None:
+    """Neither globals, files, variables nor modules; random numbers are new."""
+    sandbox = make(eager=True)
+    source = (
+        "import os, random, sys, tempfile, uuid\n"
+        "def f():\n"
+        "    left = [p for d in ('/tmp', '/dev/shm', '/work/output') for p in os.listdir(d) if p == 'left']\n"
+        "    left += [name for name in ('LEFT',) if name in os.environ] + [m for m in sys.modules if m == 'left']\n"
+        "    left += [] if not hasattr(random, 'left') else ['attribute']\n"
+        "    for d in ('/tmp', '/dev/shm', '/work/output'):\n"
+        "        open(d + '/left', 'w').write('x')\n"
+        "    os.environ['LEFT'] = 'x'; sys.modules['left'] = sys; random.left = 1\n"
+        "    return [left, random.random(), str(uuid.uuid1()), str(uuid.uuid4()), os.getpid()]\n"
+    )
+    imports = (("random", ()), ("uuid", ()))
+    results: list[Any] = [sandbox.run(source, imports=imports).result for _ in range(4)]
+    assert [result[0] for result in results] == [[]] * 4
+    for column in (1, 2, 3):
+        assert len({result[column] for result in results}) == 4
+    assert {result[4] for result in results} == {2}
+
+
+@pytest.mark.parametrize(
+    ("source", "limits", "status"),
+    [
+        ("def f():\n    while True: pass\n", {"timeout_s": 0.3}, "timed_out"),
+        ("def f():\n    return len(bytearray(100 << 20))\n", {"memory_mib": 64}, "memory_exceeded"),
+        ("def f():\n    return len(bytearray(100 << 20))\n", {"memory_mib": 256}, "succeeded"),
+        ("def f():\n    print('x' * 100_000)\n", {"output_bytes": 1000}, "output_exceeded"),
+    ],
+)
+def test_limits_travel_with_the_run(both: tuple[Sandbox, Sandbox], source: str, limits: Any, status: str) -> None:
+    """One zygote serves runs of different limits, each of which holds."""
+    outcome = both[1].run(source, limits=Limits(**{"timeout_s": DEADLINE_S, **limits}))
+    assert (outcome.status, outcome.warm) == (status, True)
+
+
+def test_the_second_call_starts_what_the_third_finds(make: Make) -> None:
+    """A tool that is called once costs nothing more; one that is called again soon has a process waiting."""
+    sandbox = make(window_s=60.0)
+    assert (sandbox.run("def f():\n    return 1\n").warm, sandbox.zygotes) == (False, [])
+    assert sandbox.run("def f():\n    return 1\n").warm is False
+    sandbox.call(_until(lambda: sandbox.zygotes != []))
+    assert sandbox.run("def f():\n    return 1\n").warm is True
+
+
+def test_a_dead_zygote_costs_no_run(make: Make) -> None:
+    """The next run goes cold, a new zygote is started, and both are counted."""
+    sandbox = make(eager=True)
+    assert sandbox.run("def f():\n    return 1\n").warm is True
+    os.kill(sandbox.zygotes[0], signal.SIGKILL)
+    sandbox.call(_until(lambda: sandbox.zygotes == []))
+    outcomes = [sandbox.run("def f():\n    return 1\n") for _ in range(2)]
+    assert [outcome.result for outcome in outcomes] == [1, 1]
+    assert sandbox.sandbox.counts["zygotes_died"] >= 1
+    sandbox.call(_until(lambda: sandbox.zygotes != []))
+    assert sandbox.run("def f():\n    return 1\n").warm is True
+
+
+def test_a_run_whose_zygote_dies_is_a_fault_of_ours(make: Make) -> None:
+    """It had begun, so it is not silently run again."""
+    sandbox = make(eager=True)
+    sandbox.run("def f():\n    return 1\n")
+
+    async def killed() -> None:
+        run = sandbox.tool("import time\ndef f():\n    print('begun', flush=True)\n    time.sleep(60)\n")
+        task = asyncio.create_task(sandbox.ran(run))
+        await _until(lambda: sandbox.sandbox.printed(run.execution_id)[0] == b"begun\n")
+        os.kill(sandbox.zygotes[0], signal.SIGKILL)
+        await task
+
+    with pytest.raises(InternalError, match="forked from has ended"):
+        sandbox.call(killed())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"env": {"PATH": "/elsewhere"}},
+        {"env": {"PYTHONHASHSEED": "1"}},
+        {"files": {"json.py": b"dumps = 'own'"}, "imports": (("json", ()),)},
+        {"security": SecuritySettings(enable_file_access=False)},
+    ],
+    ids=["variable", "interpreter's", "shadowed module", "no files"],
+)
+def test_what_an_import_ahead_could_change_runs_cold(make: Make, fields: Any) -> None:
+    """A run that what was imported before it could tell from a new process gets a new process."""
+    sandbox = make(eager=True)
+    assert sandbox.run("import json\ndef f():\n    return 1\n", imports=(("json", ()),)).warm is True
+    source = "import json\ndef f():\n    return getattr(json, 'dumps') == 'own'\n"
+    outcome = sandbox.run(source, **fields)
+    assert (outcome.warm, outcome.result) == (False, "files" in fields)
+
+
+def test_many_at_a_time(make: Make) -> None:
+    """More callers than waiting processes each get their own answer."""
+    sandbox = make(eager=True, spares=3)
+    sandbox.run("def f():\n    return 1\n")
+
+    async def all_of_them() -> list[SandboxOutcome]:
+        source = "import os, time\ndef f(n):\n    time.sleep(0.05)\n    return n\n"
+        runs = [sandbox.tool(source, arguments={"n": n}) for n in range(12)]
+        return await asyncio.gather(*(sandbox.ran(run) for run in runs))
+
+    outcomes = sandbox.call(all_of_them())
+    assert [outcome.result for outcome in outcomes] == list(range(12))
+    assert all(outcome.warm for outcome in outcomes)
+
+
+def test_nothing_is_left(make: Make) -> None:
+    """A closed sandbox leaves no process, no descriptor and no control group."""
+    sandbox = make(eager=True, spares=2)
+    sandbox.call(sandbox.sandbox.isolation())
+    before = _left(sandbox)
+    for _ in range(20):
+        assert sandbox.run("def f():\n    return 1\n").warm is True
+    sandbox.call(sandbox.sandbox.close())
+    assert _left(sandbox) == before
+
+
+def test_idle_ones_are_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody calls for its time is ended, and started again when it is called again."""
+    monkeypatch.setattr("stepflow_python.sandbox.warm.pool.UPKEEP_S", 0.02)
+    sandbox = make(eager=True, idle_s=0.2)
+    assert sandbox.run("def f():\n    return 1\n").warm is True
+    sandbox.call(_until(lambda: sandbox.zygotes == []))
+    assert sandbox.run("def f():\n    return 1\n").warm is True
+
+
+def test_a_worn_zygote_is_replaced(make: Make) -> None:
+    """After its number of forks another one takes its place."""
+    sandbox = make(eager=True, forks=5, spares=1)
+    sandbox.run("def f():\n    return 1\n")
+    first = sandbox.zygotes
+    for _ in range(8):
+        assert sandbox.run("def f():\n    return 1\n").result == 1
+    sandbox.call(_until(lambda: sandbox.zygotes not in ([], first)))
+
+
+def test_demand_remembers_the_last_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most callers at a time count for this period and the next."""
+    now = [100.0]
+    monkeypatch.setattr("stepflow_python.sandbox.warm.demand.time.monotonic", lambda: now[0])
+    demand = Demand(_since=now[0])
+    with demand, demand:
+        assert demand.peak == 2
+    now[0] += 6
+    assert demand.peak == 2
+    now[0] += 6
+    assert demand.peak == 0
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+def _left(sandbox: Sandbox) -> tuple[set[Path], list[str], int]:
+    """Control groups, child processes and open descriptors."""
+    groups = sandbox.sandbox._host.groups
+    folders = (
+        {path for base in groups._bases.values() for path in base.glob(f"*-{os.getpid()}-*")}
+        if groups is not None
+        else set()
+    )
+    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return folders, sorted(children), len(list(Path("/proc/self/fd").iterdir()))
