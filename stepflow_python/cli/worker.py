@@ -6,9 +6,11 @@ import click
 
 from stepflow_python.bootstrap.loop import LoopThread
 from stepflow_python.bootstrap.redelivery import tie_up_for_ever
-from stepflow_python.bootstrap.runtime import open_runtime, warm_options
-from stepflow_python.cli.render import write
-from stepflow_python.cli.session import open_session
+from stepflow_python.bootstrap.runtime import Runtime, open_runtime, sandbox_config, warm_options
+from stepflow_python.cli.render import note, write
+from stepflow_python.cli.session import Session, open_session
+from stepflow_python.ports import IsolationReport
+from stepflow_python.sandbox.remedies import require
 from stepflow_python.worker.health import PATIENCE_S
 from stepflow_python.worker.main import WorkerOptions, run_worker
 from stepflow_python.worker.service import JobService
@@ -44,7 +46,7 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
             code = run_worker(
                 session.settings,
                 jobs=JobService(runtime, loop),
-                isolation=loop.call(runtime.sandbox.isolation()),
+                isolation=loop.call(_isolation(runtime, session)),
                 announce=lambda text: write(f"{text}\n"),
                 options=WorkerOptions(
                     concurrency=concurrency,
@@ -59,3 +61,18 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     finally:
         loop.close()
     click.get_current_context().exit(code)
+
+
+async def _isolation(runtime: Runtime, session: Session) -> IsolationReport:
+    """What holds runs here, with a note for whatever could be better.
+
+    Raises:
+        IsolationUnavailableError: less than the settings ask for. A worker that could run nothing would only use up the
+            attempts of jobs that others can run.
+    """
+    report = await runtime.sandbox.isolation()
+    if not session.settings.custom_executor:
+        require(sandbox_config(session.settings, session.environ).min_isolation, report)
+        for reason in report.reasons:
+            note(f"isolation: {reason}")
+    return report

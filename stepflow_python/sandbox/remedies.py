@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from stepflow_python.errors import IsolationUnavailableError
+from stepflow_python.model.security import IsolationTier
+from stepflow_python.ports import IsolationReport
+
 NOT_LINUX = {
     "darwin": "macOS has nothing that could hold a run: start the worker in a Linux virtual machine or container "
     "(Docker Desktop, colima, Lima); `submit`, `history` and `show` work from here with BROKER_URL and DATABASE_URL",
@@ -80,6 +84,19 @@ def not_linux(platform: str = sys.platform) -> str | None:
     if platform == "linux":
         return None
     return NOT_LINUX.get(platform, f"runs are held by Linux only, and this is {platform}")
+
+
+def require(wanted: IsolationTier, report: IsolationReport) -> None:
+    """Do nothing where a host's tier is good enough.
+
+    Raises:
+        IsolationUnavailableError: it is not; the message says why, and what to do about it.
+    """
+    if report.tier.rank < wanted.rank:
+        raise IsolationUnavailableError(
+            f"this host offers the isolation `{report.tier}`, the setting MIN_ISOLATION asks for `{wanted}`: "
+            + "; ".join(report.reasons)
+        )
 
 
 def _number(file: Path) -> int | None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from stepflow_python.errors import IsolationUnavailableError
 from stepflow_python.model.result import SandboxOutcome
 from stepflow_python.model.security import IsolationTier, SecurityStatus
 from stepflow_python.ports import HostCall, IsolationReport, SandboxRun
@@ -16,6 +15,7 @@ from stepflow_python.sandbox.lending import lent
 from stepflow_python.sandbox.memory_file import memory_file
 from stepflow_python.sandbox.payload import request_of, variables
 from stepflow_python.sandbox.prepare import prepared_box
+from stepflow_python.sandbox.remedies import require
 from stepflow_python.sandbox.streams import Wires
 from stepflow_python.sandbox.warm.pool import WarmPool
 
@@ -38,12 +38,7 @@ class HostSandbox:
     async def run(self, run: SandboxRun, *, cancel: asyncio.Event | None = None) -> SandboxOutcome:
         """Run to the end, or to a limit, or until `cancel` is set; see `ports.Sandbox`."""
         report = await self.isolation()
-        wanted = self._host.config.min_isolation
-        if report.tier.rank < wanted.rank:
-            raise IsolationUnavailableError(
-                f"this host offers the isolation `{report.tier}`, the setting MIN_ISOLATION asks for `{wanted}`: "
-                + "; ".join(report.reasons)
-            )
+        require(self._host.config.min_isolation, report)
         outcome = None
         async with lent(run, self._calls) as line:
             if self._pool is not None:
