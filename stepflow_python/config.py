@@ -141,6 +141,7 @@ class Settings(Value):
     warm_memory: int = _setting(1024, "Memory of all that waits; the longest unused goes first", unit="MiB", ge=16)
     warm_idle: float = _setting(300.0, "What waits for tools that nobody called for so long is ended", unit="s", gt=0)
     lease: float = _setting(30.0, "A worker silent for so long loses its executions to the next one", unit="s", ge=1)
+    metrics_tools: int = _setting(50, "Tools with time series of their own at /metrics; further ones are `other`", ge=0)
     log_level: LogLevel = _setting("WARNING", "Least level that is logged: DEBUG, INFO, WARNING, ERROR")
 
     @classmethod

@@ -280,12 +280,14 @@ class CallLog(Protocol):
 class Claim:
     """What a worker got: an `attempt` number to run, or the recorded `result` of an execution that has ended.
 
-    Both none: somebody else is running it now, or, if `crowded`, as many executions of its tool as may.
+    Both none: somebody else is running it now, or, if `crowded`, as many executions of its tool as may. `taken_over`:
+    its worker gave no sign of life any more.
     """
 
     attempt: int | None = None
     result: ExecutionResult | None = None
     crowded: bool = False
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

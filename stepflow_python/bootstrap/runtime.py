@@ -19,12 +19,14 @@ from stepflow_python.errors import ExecutionError
 from stepflow_python.jobs.authorize import Rules
 from stepflow_python.jobs.execution import Executions
 from stepflow_python.jobs.job import JobRunner
+from stepflow_python.jobs.metering import MeteredLedger, metered
 from stepflow_python.jobs.middleware import answering, counted, logged
 from stepflow_python.jobs.monitoring import RecordMonitoring
 from stepflow_python.jobs.patience import PatientLedger
 from stepflow_python.jobs.pipeline import Floor
 from stepflow_python.jobs.sources import Sources
 from stepflow_python.messages import Delivery, Loose
+from stepflow_python.metrics import Meter
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.security import IsolationTier, SecurityLevel, SecuritySettings
@@ -67,6 +69,11 @@ class Runtime:
     loose: Loose
     history: History
 
+    @property
+    def warm_counts(self) -> Mapping[str, int]:
+        """What happened among the processes that wait; see `sandbox.warm.pool`."""
+        return self.sandbox.counts if isinstance(self.sandbox, HostSandbox) else {}
+
     async def execute_delivery(
         self, payload: object, previous: object = None, delivery: Delivery | None = None
     ) -> ExecutionResult:
@@ -100,6 +107,7 @@ async def open_runtime(
     environ: Mapping[str, str],
     context: "ExtensionContext | None" = None,
     warm: WarmOptions | None = None,
+    meter: Meter | None = None,
 ) -> AsyncIterator[Runtime]:
     """The runtime of this process.
 
@@ -108,13 +116,14 @@ async def open_runtime(
         environ: read for PATH, HOME, the installer's own variables and those that the extensions' file names.
         context: the extensions that may be lent; those that are installed if none.
         warm: how much may wait for tools that are called again; nothing does if none.
+        meter: what jobs are counted by, if they are.
 
     Raises:
         DatabaseError: the record cannot be opened.
         ConfigurationError: the extensions' file cannot be used.
     """
     async with open_store(settings.database, lease_s=settings.lease, bounds=_bounds(settings)) as store:
-        ledger = PatientLedger(ledger=store.ledger, delays=_delay_s)
+        ledger = PatientLedger(ledger=_metered(store.ledger, meter), delays=_delay_s)
         lent = LentLater(settings, environ, store.ledger, context)
         sandbox = HostSandbox(replace(sandbox_config(settings, environ), warm=warm), lent)
         cache = _cache(settings, environ, sandbox)
@@ -135,7 +144,7 @@ async def open_runtime(
                 security=PolicySecurity(_level_settings(settings, SecurityLevel.STRICT), sandbox.status),
                 environment=environment,
                 executor=Executions(
-                    run_job=_wrapped(floor, monitoring, await chosen_runner(settings)),
+                    run_job=_wrapped(floor, monitoring, await chosen_runner(settings), meter),
                     ledger=ledger,
                     history=store.history,
                     environment=environment,
@@ -167,9 +176,14 @@ def _cache(settings: Settings, environ: Mapping[str, str], sandbox: Sandbox) -> 
     )
 
 
-def _wrapped(floor: Floor, monitoring: PythonMonitoring, run: PipelineRunner) -> JobRunner:
+def _wrapped(floor: Floor, monitoring: PythonMonitoring, run: PipelineRunner, meter: Meter | None) -> JobRunner:
     """The life of a job with what wraps it, from the inside out."""
-    return logged(counted(answering(partial(run, floor=floor), floor.ledger, _delay_s), monitoring))
+    job = counted(answering(partial(run, floor=floor), floor.ledger, _delay_s), monitoring)
+    return logged(job if meter is None else metered(job, meter))
+
+
+def _metered(ledger: Ledger, meter: Meter | None) -> Ledger:
+    return ledger if meter is None else MeteredLedger(ledger=ledger, meter=meter)
 
 
 def _delay_s(attempt: int) -> float:

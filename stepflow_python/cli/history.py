@@ -32,7 +32,8 @@ COLUMNS = (
 )
 
 
-def _since(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+def point_in_time(_context: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+    """The value of an option that takes a time."""
     try:
         return None if text is None else instant(text, now())
     except ValueError as error:
@@ -42,7 +43,7 @@ def _since(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.command("history")
 @click.option("--tool", metavar="T", help="Only this tool.")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only this status.")
-@click.option("--since", metavar="T", callback=_since, help="Queued since: an ISO time, or 30m, 2h, 3d ago.")
+@click.option("--since", metavar="T", callback=point_in_time, help="Queued since: an ISO time, or 30m, 2h, 3d ago.")
 @click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=50, show_default=True, metavar="N", help="At most.")
 @click.option("--cursor", metavar="C", help="The next page, as the one before named it.")
 @click.option("--json", "json_", is_flag=True, help="Print the page as JSON, nothing else.")
@@ -51,7 +52,7 @@ def history(
 ) -> None:
     """List executions, newest first."""
     query = HistoryFilter(tool=tool, status=Status(status) if status else None, since=since)
-    page = _looked(lambda client: client.history(query, limit=limit, cursor=cursor))
+    page = looked(lambda client: client.history(query, limit=limit, cursor=cursor))
     if json_:
         emit_json(as_json(page))
     else:
@@ -63,7 +64,7 @@ def history(
 @click.option("--json", "json_", is_flag=True, help="Print the record as JSON, nothing else.")
 def show(*, execution_id: str, json_: bool) -> None:
     """Show all that is recorded of an execution."""
-    record = _looked(lambda client: client.show(execution_id))
+    record = looked(lambda client: client.show(execution_id))
     if json_:
         emit_json(as_json(record))
         return
@@ -87,7 +88,7 @@ def cancel(*, execution_id: str, json_: bool) -> None:
         line(f"{execution_id} has ended already: {record.status}")
 
 
-def _looked(question: Callable[[Client], Awaitable[T]]) -> T:
+def looked(question: Callable[[Client], Awaitable[T]]) -> T:
     """What a question finds, after what was killed has been told from what runs."""
 
     async def look(client: Client) -> T:

@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "history": Entry("history", "history", "List executions, newest first."),
     "show": Entry("history", "show", "Show all that is recorded of an execution."),
     "cancel": Entry("history", "cancel", "Stop an execution."),
+    "metrics": Entry("metrics", "metrics", "Count what is on record."),
     "logs": Entry("logs", "logs", "Print what an execution has printed."),
     "replay": Entry(
         "replay", "replay", "Run a recorded execution again, in an environment of exactly its recorded lock."

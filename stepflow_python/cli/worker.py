@@ -1,6 +1,7 @@
 """`stepflow worker`: runs what is submitted."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,18 +10,25 @@ from stepflow_python.bootstrap.redelivery import tie_up_for_ever
 from stepflow_python.bootstrap.runtime import Runtime, open_runtime, sandbox_config, warm_options
 from stepflow_python.cli.render import note, write
 from stepflow_python.cli.session import Session, open_session
+from stepflow_python.config import Settings
+from stepflow_python.metrics import WARM_POOL
 from stepflow_python.ports import IsolationReport
 from stepflow_python.sandbox.remedies import require
 from stepflow_python.worker.health import PATIENCE_S
 from stepflow_python.worker.main import WorkerOptions, run_worker
 from stepflow_python.worker.service import JobService
 
+if TYPE_CHECKING:
+    from stepflow_python.worker.exposition import PrometheusMeter
+
 
 @click.command("worker")
 @click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Executions at a time.")
 @click.option("--cold", is_flag=True, help="Start a process for each run; none waits for tools that are called again.")
 @click.option("--queues", metavar="Q", help="Queues to take from, separated by commas.")
-@click.option("--health-port", type=click.IntRange(0, 65535), metavar="P", help="Answer /live and /ready here.")
+@click.option(
+    "--health-port", type=click.IntRange(0, 65535), metavar="P", help="Answer /live, /ready and /metrics here."
+)
 def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_port: int | None) -> None:
     """Run what is submitted, until stopped: at the first SIGTERM or Ctrl-C running tools finish, at the second not.
 
@@ -29,9 +37,12 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     session = open_session()
     loop = LoopThread()
     warm = warm_options(session.settings) if session.settings.warm and not cold else None
-    opened = open_runtime(session.settings, environ=session.environ, warm=warm)
+    meter = _meter(session.settings) if health_port is not None else None
+    opened = open_runtime(session.settings, environ=session.environ, warm=warm, meter=meter)
     try:
         runtime = loop.call(opened.__aenter__())
+        if meter is not None:
+            meter.ask(lambda: [(WARM_POOL, (event,), count) for event, count in dict(runtime.warm_counts).items()])
         ties = loop.start(tie_up_for_ever(session.settings, runtime.loose))
 
         def record_answers() -> bool:
@@ -53,6 +64,7 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
                     queues=queues,
                     health_port=health_port,
                     checks={"loop": loop_answers, "record": record_answers},
+                    meter=meter,
                 ),
             )
         finally:
@@ -76,3 +88,9 @@ async def _isolation(runtime: Runtime, session: Session) -> IsolationReport:
         for reason in report.reasons:
             note(f"isolation: {reason}")
     return report
+
+
+def _meter(settings: Settings) -> "PrometheusMeter":
+    from stepflow_python.worker.exposition import PrometheusMeter  # noqa: PLC0415 - only who is asked waits for its library
+
+    return PrometheusMeter(tools=settings.metrics_tools)

@@ -12,7 +12,7 @@ from stepflow_python.errors import ExecutionError, PythonError
 from stepflow_python.jobs.refusing import refuse
 from stepflow_python.jobs.submission import submit, submit_chain
 from stepflow_python.jobs.watching import Transcript
-from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, Printed
+from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, Printed, PythonMetrics
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
 
@@ -125,6 +125,10 @@ class Client:
     async def tie_up(self) -> None:
         """End executions of processes that died and that nobody can run again; workers do so all the time."""
         await self._connection.loose.end_abandoned()
+
+    async def metrics(self, query: HistoryFilter) -> PythonMetrics:
+        """Totals over the executions that the filter lets through, from the record."""
+        return await self._connection.history.metrics(query)
 
     async def cancel(self, execution_id: str) -> ExecutionRecord:
         """Stop an execution: a queued one never starts, a running one is killed.

@@ -13,6 +13,9 @@ from stepflow_python.model.security import SecuritySettings
 from stepflow_python.model.values import Instant
 from stepflow_python.ports import Attempt, EnvironmentSpec, Progress, silent
 
+BUILT = "sealing"
+"""The last step of building an environment, among the times of one that was built for a job."""
+
 
 class TryLaterError(Exception):
     """An execution that nobody can run or end just now; its message is to come again.

@@ -4,9 +4,10 @@ import logging
 import time
 
 from stepflow_python.errors import InternalError, PythonError
-from stepflow_python.jobs.job import Job, JobRunner, TryLaterError
+from stepflow_python.jobs.job import BUILT, Job, JobRunner, TryLaterError
 from stepflow_python.jobs.patience import Delays
 from stepflow_python.jobs.results import refusal_of
+from stepflow_python.model.module import Dependency
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.ports import Ledger, PythonMonitoring
 
@@ -54,13 +55,26 @@ def logged(run: JobRunner) -> JobRunner:
 
 
 def counted(run: JobRunner, monitoring: PythonMonitoring) -> JobRunner:
-    """Count jobs and their time, from claim to record."""
+    """Count jobs and their time, from claim to record, and the environments that were built for them."""
 
     async def measured(job: Job) -> ExecutionResult:
         started = time.monotonic()
         result = await run(job)
-        took = time.monotonic() - started
-        await monitoring.record_execution(result.execution_id, took, result.status is Status.SUCCEEDED)
+        try:
+            await _count(job, result, time.monotonic() - started, monitoring)
+        except Exception:  # counting must not cost a result that is on record
+            log.exception("execution %s is on record, but was not counted", result.execution_id)
         return result
 
     return measured
+
+
+async def _count(job: Job, result: ExecutionResult, took_s: float, monitoring: PythonMonitoring) -> None:
+    await monitoring.record_execution(result.execution_id, took_s, result.status is Status.SUCCEEDED)
+    environment, steps = job.found.environment, job.found.environment_times
+    if environment is None or BUILT not in steps:
+        return
+    await monitoring.record_environment_creation(environment.id, sum(steps.values()) / 1000)
+    for package in environment.packages:
+        dependency = Dependency(name=package.name, version=f"=={package.version}", source=package.source)
+        await monitoring.record_dependency_installation(environment.id, dependency)

@@ -11,11 +11,12 @@ MAX_CALLS = 1000
 
 
 class HistoryFilter(Value):
-    """Which executions; none means any. `since` compares with the time of queueing."""
+    """Which executions; none means any. Queued at `since` or later, and before `until`."""
 
     tool: str | None = None
     status: Status | None = None
     since: Instant | None = None
+    until: Instant | None = None
     workflow_id: str | None = None
 
 
@@ -80,11 +81,16 @@ class Page(Value):
 
 
 class PythonMetrics(Value):
-    """Totals; `average_execution_time` in ms, `memory_usage` the largest recorded peak in KiB."""
+    """Totals; `average_execution_time` in ms, `memory_usage` the largest recorded peak in KiB.
+
+    `executions_by_status` has the statuses that occur. Environments and dependencies are counted whole, whatever the
+    executions are filtered by.
+    """
 
     total_executions: int = 0
     successful_executions: int = 0
     failed_executions: int = 0
+    executions_by_status: dict[Status, int] = Field(default_factory=dict)
     average_execution_time: float = 0.0
     total_environments: int = 0
     active_environments: int = 0

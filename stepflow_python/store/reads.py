@@ -165,28 +165,32 @@ def read_metrics(connection: Connection, query: HistoryFilter) -> PythonMetrics:
     """Totals over the executions that the filter lets through; environments and packages are not filtered."""
     totals = (
         select(
-            func.count().label("total"),
-            func.count().filter(executions.c.status == Status.SUCCEEDED).label("succeeded"),
-            func.count().filter(executions.c.status.in_(ENDED - {Status.SUCCEEDED})).label("failed"),
-            func.avg(attempts.c.execution_time_ms).label("time"),
+            executions.c.status,
+            func.count().label("number"),
+            func.count(attempts.c.execution_time_ms).label("timed"),
+            func.sum(attempts.c.execution_time_ms).label("time"),
             func.max(attempts.c.memory_usage_kb).label("memory"),
         )
         .select_from(executions.outerjoin(attempts, FINAL))
         .where(*_conditions(query, by_tool_id=_names_an_id(connection, query)))
+        .group_by(executions.c.status)
     )
-    row = connection.execute(totals).mappings().one()
+    found = connection.execute(totals).all()
+    by_status = {Status(row.status): row.number for row in found}
+    timed = sum(row.timed for row in found)
     ready = func.count().filter(environments.c.status == "ready")
     known, active = connection.execute(select(func.count(), ready).select_from(environments)).one()
     packages = connection.execute(select(func.count()).select_from(dependencies)).scalar_one()
     return PythonMetrics(
-        total_executions=row["total"],
-        successful_executions=row["succeeded"],
-        failed_executions=row["failed"],
-        average_execution_time=float(row["time"] or 0.0),
+        total_executions=sum(by_status.values()),
+        successful_executions=by_status.get(Status.SUCCEEDED, 0),
+        failed_executions=sum(by_status.get(status, 0) for status in ENDED - {Status.SUCCEEDED}),
+        executions_by_status=by_status,
+        average_execution_time=sum(row.time or 0.0 for row in found) / timed if timed else 0.0,
         total_environments=known,
         active_environments=active,
         total_dependencies=packages,
-        memory_usage=row["memory"] or 0,
+        memory_usage=max((row.memory or 0 for row in found), default=0),
     )
 
 
@@ -212,4 +216,6 @@ def _conditions(query: HistoryFilter, *, by_tool_id: bool) -> list[ColumnElement
         found.append(executions.c.workflow_id == query.workflow_id)
     if query.since is not None:
         found.append(executions.c.queued_at >= query.since)
+    if query.until is not None:
+        found.append(executions.c.queued_at < query.until)
     return found

@@ -125,7 +125,7 @@ def claim(
             deliveries.keep(connection, request.execution_id, delivery)
         if taken > 1:
             keep_attempt(connection, request, lost(request.execution_id, attempt=taken - 1), moment=moment)
-        return Claim(attempt=taken)
+        return Claim(attempt=taken, taken_over=found is not None and found.status == Status.RUNNING)
     given_up = connection.execute(_given_up, values).one_or_none()
     if given_up is None:
         return Claim(result=read_result(connection, request.execution_id))

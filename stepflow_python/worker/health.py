@@ -11,16 +11,21 @@ from typing_extensions import override
 from stepflow_python.errors import ConfigurationError
 
 Check = Callable[[], bool]
+Page = Callable[[], tuple[str, bytes]]
+"""Content type and content."""
 PATIENCE_S = 5.0
 
 
 @contextmanager
-def health_server(port: int, checks: Mapping[str, Mapping[str, Check]]) -> Iterator[int]:
+def health_server(
+    port: int, checks: Mapping[str, Mapping[str, Check]], pages: Mapping[str, Page] | None = None
+) -> Iterator[int]:
     """Answer `GET /live` and the like: 200 where every check of that name holds, else 503, with each check's word.
 
     Args:
         port: on all interfaces; 0 takes a free one.
         checks: by path, without its slash, the checks by their names. One that raises does not hold.
+        pages: by path likewise, what is shown there.
 
     Yields:
         The port.
@@ -33,12 +38,19 @@ def health_server(port: int, checks: Mapping[str, Mapping[str, Check]]) -> Itera
         timeout = PATIENCE_S
 
         def do_GET(self) -> None:
-            found = checks.get(self.path.strip("/"))
-            held = {name: _holds(check) for name, check in (found or {}).items()}
+            path = self.path.partition("?")[0].strip("/")
+            page = (pages or {}).get(path)
+            if page is not None:
+                self._answer(200, *page())
+                return
+            found = checks.get(path)
+            held = {name: holds(check) for name, check in (found or {}).items()}
             code = 404 if found is None else 200 if all(held.values()) else 503
-            body = json.dumps(held).encode()
+            self._answer(code, "application/json", json.dumps(held).encode())
+
+        def _answer(self, code: int, content_type: str, body: bytes) -> None:
             self.send_response(code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -61,7 +73,8 @@ def health_server(port: int, checks: Mapping[str, Mapping[str, Check]]) -> Itera
         server.server_close()
 
 
-def _holds(check: Check) -> bool:
+def holds(check: Check) -> bool:
+    """Whether a check holds; one that raises does not."""
     try:
         return check()
     except Exception:  # noqa: BLE001 - whatever is wrong, it does not hold

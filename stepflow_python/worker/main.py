@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from celery import Celery, signals
 from celery.apps.worker import Worker
@@ -22,9 +23,13 @@ from stepflow_python.errors import ConfigurationError
 from stepflow_python.messaging.app import broker_name, make_app
 from stepflow_python.messaging.transport import Transport
 from stepflow_python.ports import IsolationReport
+from stepflow_python.worker.asked import Asked
 from stepflow_python.worker.control import revoking
 from stepflow_python.worker.health import Check, health_server
 from stepflow_python.worker.tasks import Jobs, register
+
+if TYPE_CHECKING:
+    from stepflow_python.worker.exposition import PrometheusMeter
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -33,13 +38,15 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class WorkerOptions:
     """How a worker differs from its settings; none takes the settings' value. `queues` are comma-separated names.
 
-    With a `health_port` it answers there whether it lives and is ready, as `checks` and its own state say.
+    With a `health_port` it answers there whether it lives and is ready, as `checks` and its own state say, and, with a
+    `meter`, what it counted.
     """
 
     concurrency: int | None = None
     queues: str | None = None
     health_port: int | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
+    meter: "PrometheusMeter | None" = None
 
 
 def run_worker(
@@ -85,7 +92,12 @@ def run_worker(
 
     with contextlib.ExitStack() as stack:
         if options.health_port is not None:
-            stack.enter_context(health_server(options.health_port, _checks(worker, options.checks)))
+            checks, pages = _checks(worker, options.checks), {}
+            if options.meter is not None:
+                asked = Asked(settings=settings, app=app, isolation=isolation, slots=concurrency, queues=queues)
+                options.meter.ask(lambda: asked.samples(checks["ready"]))
+                pages["metrics"] = options.meter.page
+            stack.enter_context(health_server(options.health_port, checks, pages))
         stack.enter_context(revoking(jobs))
         stack.enter_context(_connected(signals.worker_ready, ready))
         stack.callback(stopper.done)
@@ -124,8 +136,8 @@ def start_line(settings: Settings, isolation: IsolationReport, *, concurrency: i
 
 
 def _worker(app: Celery, settings: Settings, *, concurrency: int, queues: str) -> Worker:
-    # Neighbours on one host need no gossip about each other, and a file needs no heartbeat.
-    alone = dict.fromkeys(("without_mingle", "without_gossip", "without_heartbeat"), settings.embedded_broker)
+    # Neighbours on one host need no gossip about each other. Heartbeats stay: without them no monitor sees the worker.
+    alone = dict.fromkeys(("without_mingle", "without_gossip"), settings.embedded_broker)
     with warnings.catch_warnings():
         # Celery warns of root; here tools never run as root, whoever starts the worker.
         warnings.simplefilter("ignore", SecurityWarning)

@@ -103,20 +103,35 @@ def test_a_line_says_how_it_went(url: str) -> None:
     assert line.why == "ValueError: no"
 
 
+ENDS = (Status.SUCCEEDED, Status.FAILED, Status.LOST)
+
+
 def test_metrics(url: str) -> None:
     """Totals count what the filter lets through, queued ones in the total only."""
 
-    async def scenario(store: Store) -> tuple[PythonMetrics, PythonMetrics]:
+    async def scenario(store: Store) -> list[PythonMetrics]:
         await store.ledger.enqueue(request("queued"))
-        for name, status, took in (("a", Status.SUCCEEDED, 10.0), ("b", Status.FAILED, 20.0), ("c", Status.LOST, 60.0)):
+        for name, status, took in zip("abc", ENDS, (10.0, 20.0, 60.0), strict=True):
             await store.ledger.claim(request(name))
             await store.ledger.finish(attempt(request(name), status, execution_time_ms=took))
-        return await store.history.metrics(HistoryFilter()), await store.history.metrics(HistoryFilter(tool="nobody"))
+        middle = now()
+        queries = (
+            HistoryFilter(),
+            HistoryFilter(tool="nobody"),
+            HistoryFilter(status=Status.FAILED),
+            HistoryFilter(since=middle),
+            HistoryFilter(until=middle),
+            HistoryFilter(tool="doubling", until=middle, status=Status.LOST),
+        )
+        return [await store.history.metrics(query) for query in queries]
 
-    found, none = with_store(url, scenario)
+    found, none, failed, *by_time = with_store(url, scenario)
     assert (found.total_executions, found.successful_executions, found.failed_executions) == (4, 1, 2)
     assert (found.average_execution_time, found.memory_usage) == (30.0, 6_768)
+    assert found.executions_by_status == dict.fromkeys((Status.QUEUED, *ENDS), 1)
     assert (none.total_executions, none.average_execution_time, none.memory_usage) == (0, 0.0, 0)
+    assert (failed.total_executions, failed.average_execution_time) == (1, 20.0)
+    assert [one.total_executions for one in by_time] == [0, 4, 1]
 
 
 def test_source(url: str) -> None:

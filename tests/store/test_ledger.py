@@ -188,7 +188,7 @@ def test_a_dead_workers_execution_is_taken_over(url: str) -> None:
     async def scenario(store: Store) -> None:
         one = request(max_attempts=2)
         assert await store.ledger.claim(one) == Claim(attempt=1)
-        assert await store.ledger.claim(one) == Claim(attempt=2)
+        assert await store.ledger.claim(one) == Claim(attempt=2, taken_over=True)
         result = (await store.ledger.claim(one)).result
         assert result is not None
         assert (result.status, result.attempt) == (Status.LOST, 2)
@@ -207,7 +207,7 @@ def test_a_late_first_attempt_still_counts(url: str) -> None:
     async def scenario(store: Store) -> None:
         one = request()
         await store.ledger.claim(one)
-        assert await store.ledger.claim(one) == Claim(attempt=2)
+        assert await store.ledger.claim(one) == Claim(attempt=2, taken_over=True)
         first = await store.ledger.finish(attempt(one, attempt=1))
         second = await store.ledger.finish(attempt(one, Status.FAILED, attempt=2))
         assert second == first
@@ -236,7 +236,7 @@ def test_a_lease_is_kept_by_its_owner_only(url: str) -> None:
         async with open_store(url, lease_s=OVER_AT_ONCE) as dying, open_store(url) as living:
             await dying.ledger.claim(request())
             assert not await living.ledger.renew("one")
-            assert await living.ledger.claim(request()) == Claim(attempt=2)
+            assert await living.ledger.claim(request()) == Claim(attempt=2, taken_over=True)
             assert not await dying.ledger.renew("one")
             assert await living.ledger.renew("one")
             assert await dying.ledger.claim(request()) == Claim()
