@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from celery import Celery, Signature, chain
+from celery import Celery, Signature
 from celery.canvas import maybe_signature
 from celery.utils.time import get_exponential_backoff_interval
 from kombu.connection import Connection
@@ -42,9 +42,14 @@ class CeleryDispatcher:
         return Delivery(queue=self._queue_of(request), message=dict(self._signature(request)))
 
     def pack_chain(self, requests: Sequence[ExecutionRequest]) -> Delivery:
-        """A Celery chain: each runs after the one before has ended, and is handed its result."""
-        steps = chain(*map(self._signature, requests), app=self._app)
-        return Delivery(queue=self._queue_of(requests[0]), message=json.loads(dumps(steps)))
+        """A Celery chain: each runs after the one before has ended, and is handed its result.
+
+        The first one's message, with those that follow it, the last in front. Celery's own `chain`, read back from JSON,
+        belongs to no application (5.7): it would be published through the current one, whose broker is another.
+        """
+        first, *others = map(self._signature, requests)
+        followed = first.set(chain=others[::-1])
+        return Delivery(queue=self._queue_of(requests[0]), message=json.loads(dumps(dict(followed))))
 
     async def send(self, delivery: Delivery, *, first: bool = False) -> None:
         """Publish a message; `first`: before all that wait, where the broker knows priorities.

@@ -7,6 +7,7 @@ from support.brokers import rows
 
 from stepflow_python.config import Settings
 from stepflow_python.errors import InternalError
+from stepflow_python.messages import Delivery
 from stepflow_python.messaging.app import make_app
 from stepflow_python.messaging.dispatch import CeleryDispatcher
 from stepflow_python.model.request import ExecutionRequest
@@ -32,6 +33,18 @@ def test_a_request_travels_whole(tmp_path: Path) -> None:
     assert ExecutionRequest.model_validate(payload) == request
     assert (queue, priority) == ("jobs", 7)
     assert json.loads(headers) | {"task": "stepflow.execute", "id": "e-1"} == json.loads(headers)
+
+
+def test_a_chain_goes_to_the_broker_of_its_settings(tmp_path: Path) -> None:
+    """One message, the first step's, with the others in it in their order; also after it has been kept as JSON."""
+    settings = Settings(home=tmp_path)
+    dispatcher = CeleryDispatcher(make_app(settings), settings)
+    packed = dispatcher.pack_chain([ExecutionRequest(execution_id=name, code="print(1)") for name in "abc"])
+    asyncio.run(dispatcher.send(Delivery(queue=packed.queue, message=json.loads(json.dumps(packed.message)))))
+    ((headers, body),) = rows(settings.broker_path, "SELECT headers, body FROM messages")
+    (payload,), _kwargs, embed = json.loads(body)
+    assert (json.loads(headers)["id"], payload["execution_id"]) == ("a", "a")
+    assert [step["options"]["task_id"] for step in embed["chain"]] == ["c", "b"]
 
 
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
