@@ -44,8 +44,8 @@ class CeleryDispatcher:
     def pack_chain(self, requests: Sequence[ExecutionRequest]) -> Delivery:
         """A Celery chain: each runs after the one before has ended, and is handed its result.
 
-        The first one's message, with those that follow it, the last in front. Celery's own `chain`, read back from JSON,
-        belongs to no application (5.7): it would be published through the current one, whose broker is another.
+        The first one's message, with those that follow it, the last in front. The steps of Celery's own `chain`, once
+        it is read back from JSON, have no application (5.7): the current one's broker would get them, not ours.
         """
         first, *others = map(self._signature, requests)
         followed = first.set(chain=others[::-1])
