@@ -6,14 +6,20 @@ from datetime import timedelta
 
 import click
 
+from stepflow_python.cli.columns import Column
 from stepflow_python.cli.exits import OUR_FAULT, SUCCEEDED
-from stepflow_python.cli.render import emit_json, line
+from stepflow_python.cli.render import emit_json, line, note, table
 from stepflow_python.cli.session import open_session
 from stepflow_python.cli.spans import ago
+from stepflow_python.ports import Progress
+from stepflow_python.store.copying import copy as copy_store
 from stepflow_python.store.maintenance import prune as prune_store
 from stepflow_python.store.migrate import SchemaState
 from stepflow_python.store.migrate import check as check_schema
 from stepflow_python.store.migrate import upgrade as upgrade_schema
+from stepflow_python.store.schema import metadata
+
+COPIED = (Column(title="table"), Column(title="moved", justify="right"), Column(title="already there", justify="right"))
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON, nothing else.")
 
@@ -56,6 +62,37 @@ def prune(*, older_than: timedelta, json_: bool) -> None:
         emit_json(pruned)
     else:
         line("removed: " + ", ".join(f"{count} {name}" for name, count in pruned.items()))
+
+
+@db.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@json_option
+def copy(*, source: str, target: str, json_: bool) -> None:
+    """Copy the record at the URL FROM into the one at TO, which is made where there is none; safe to do again."""
+    open_session()
+    copied = asyncio.run(copy_store(source, target, progress=_every_thousandth()))
+    if json_:
+        emit_json({"moved": dict(copied.moved), "already": dict(copied.already), "running": copied.running})
+        return
+    names = [table.name for table in metadata.sorted_tables if table.name in {*copied.moved, *copied.already}]
+    rows = [(name, str(copied.moved.get(name, 0)), str(copied.already.get(name, 0))) for name in names]
+    table(COPIED, rows)
+    if copied.running:
+        note(f"{copied.running} executions are running and were left: copy again when their workers have stopped")
+
+
+def _every_thousandth() -> Progress:
+    """Tells of every thousandth execution, and of nothing that is done before anybody wonders."""
+    told = 0
+
+    def progress(message: str) -> None:
+        nonlocal told
+        told += 1
+        if told % 10 == 0:
+            note(message)
+
+    return progress
 
 
 def _tell(state: SchemaState, *, json_: bool) -> None:

@@ -22,6 +22,20 @@ def test_forgetting(stepflow: Program, tool: Path) -> None:
     assert [item["execution_id"] for item in stepflow.here.json("history")["items"]] == ["waiting"]
 
 
+def test_copying(stepflow: Program, tool: Path, tmp_path: Path) -> None:
+    """The counts of each table, for people and programs; the copy has the history."""
+    stepflow.here("run", tool, "--function", "fail", "--id", "failed")
+    urls = [f"sqlite:///{stepflow.home / 'stepflow.db'}", f"sqlite:///{tmp_path / 'copy.db'}"]
+    lines = stepflow.here("db", "copy", *urls).stdout.splitlines()
+    assert lines[0].split() == ["TABLE", "MOVED", "ALREADY", "THERE"]
+    assert ["executions", "1", "0"] in [line.split() for line in lines]
+    again = stepflow.here.json("db", "copy", *urls)
+    assert (again["moved"]["executions"], again["already"]["executions"], again["running"]) == (0, 1, 0)
+    copied = Program(home=stepflow.home, settings={"DATABASE_URL": urls[1]})
+    assert copied.here.json("show", "failed") == stepflow.here.json("show", "failed")
+    assert "name two databases" in stepflow.here.json("db", "copy", urls[0], urls[0], code=2)["error"]["message"]
+
+
 def test_a_span_that_is_none(stepflow: Program) -> None:
     """A bad span is a usage error."""
     done = stepflow.here("db", "prune", "--older-than", "long")
