@@ -5,9 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench soak lock wheel clean
+.PHONY: help demo test check bench soak container-test lock wheel clean
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
 # uv comes first, by pip and by hash; everything else comes by uv and by hash.
 $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
@@ -36,10 +36,14 @@ bench: $(READY) ## figures beside their baselines; QUICK=1 ends within five minu
 soak: $(READY) ## ten thousand jobs on each pair of broker and record while everything is killed; JOBS=n for another number
 	$(BIN)/python scripts/soak.py --write $(if $(JOBS),--jobs $(JOBS))
 
+container-test: $(READY) ## build the worker's image and put it to work, with buildah and podman; BASE=image, or one is made by debootstrap
+	$(BIN)/python scripts/container_test.py $(if $(BASE),--base $(BASE))
+
 lock: ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	@# Without the extra `conda`: 80 MB, which few need.
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --extra redis --extra postgresql --extra llm --extra http -o requirements/runtime.txt
+	grep '^hatchling==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" - -o requirements/build.txt
 	grep '^uv==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
 
 wheel: $(READY) ## dist/*.whl

@@ -28,7 +28,7 @@ AARCH64 = """
 def numbers(source: str) -> dict[str, int]:
     """Names and numbers that the preprocessor knows after this source."""
     done = subprocess.run(
-        ["gcc", "-E", "-dM", "-"],  # noqa: S607 - the developer's own compiler
+        ["gcc", "-E", "-dM", "-"],
         input=source,
         capture_output=True,
         text=True,

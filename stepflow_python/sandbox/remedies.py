@@ -35,6 +35,12 @@ NAMESPACES = {
 }
 
 
+# Each of these may be missing: tokens can be switched off, and a read-only container has its own /run.
+IN_POD = ("var/run/secrets/kubernetes.io", "etc/podinfo")
+MANAGED_HOSTS = "# Kubernetes-managed hosts file"
+IN_CONTAINER = (".dockerenv", "run/.containerenv")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """What of a host decides about namespaces; numbers are those of its sysctls, none where it has no such."""
@@ -49,8 +55,8 @@ class Place:
     def here(cls, root: Path = Path("/")) -> Self:
         """This place; `root` is where its files are."""
         sysctls = root / "proc/sys"
-        in_pod = (root / "var/run/secrets/kubernetes.io").exists() or (root / "etc/podinfo").exists()
-        in_container = any((root / name).exists() for name in (".dockerenv", "run/.containerenv"))
+        in_pod = _text(root / "etc/hosts").startswith(MANAGED_HOSTS) or any((root / name).exists() for name in IN_POD)
+        in_container = _mounted(root, "/etc/hosts") or any((root / name).exists() for name in IN_CONTAINER)
         return cls(
             engine="kubernetes" if in_pod else "docker" if in_container else "",
             most_namespaces=_number(sysctls / "user/max_user_namespaces"),
@@ -99,8 +105,21 @@ def require(wanted: IsolationTier, report: IsolationReport) -> None:
         )
 
 
+def _mounted(root: Path, place: str) -> bool:
+    """Whether something is mounted there, as engines do with a few files, whichever engine and options."""
+    lines = _text(root / "proc/self/mountinfo").splitlines()
+    return any(line.split(" ")[4:5] == [place] for line in lines)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        return ""
+
+
 def _number(file: Path) -> int | None:
     try:
-        return int(file.read_text())
-    except (OSError, ValueError):
+        return int(_text(file))
+    except ValueError:
         return None

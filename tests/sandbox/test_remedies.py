@@ -6,6 +6,10 @@ import pytest
 
 from stepflow_python.sandbox.remedies import Place, not_linux
 
+MOUNTED = (
+    "75 49 0:40 / / ro,relatime - overlay overlay rw\n"
+    "85 75 254:0 /run/containers/userdata/hosts /etc/hosts ro,nosuid - ext4 /dev/vda rw\n"
+)
 COMPLAINT = "bwrap: No permissions to create new namespace"
 
 
@@ -25,6 +29,13 @@ def host(root: Path, **files: str) -> Place:
         ({"dot_dockerenv": ""}, "--security-opt seccomp=unconfined", "writable-cgroups"),
         ({"run__dot_containerenv": ""}, "--security-opt seccomp=unconfined", "writable-cgroups"),
         ({"var__run__secrets__kubernetes.io__token": "", "dot_dockerenv": ""}, "hostUsers: false", "node's runtime"),
+        ({"proc__self__mountinfo": MOUNTED}, "--security-opt seccomp=unconfined", "writable-cgroups"),
+        (
+            {"etc__hosts": "# Kubernetes-managed hosts file.\n127.0.0.1 localhost\n"},
+            "hostUsers: false",
+            "node's runtime",
+        ),
+        ({"etc__hosts": "127.0.0.1 localhost\n"}, "allow unprivileged user namespaces", "Delegate=yes"),
         ({"proc__sys__user__max_user_namespaces": "0\n"}, "user.max_user_namespaces=15000", "Delegate=yes"),
         ({"proc__sys__kernel__unprivileged_userns_clone": "0\n"}, "userns_clone=1", "Delegate=yes"),
         ({"proc__sys__kernel__apparmor_restrict_unprivileged_userns": "1\n"}, "Ubuntu's AppArmor", "Delegate=yes"),
