@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench soak container-test lock wheel clean
+.PHONY: help demo test check bench soak two-hosts container-test lock wheel clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
@@ -38,6 +38,9 @@ soak: $(READY) ## ten thousand jobs on each pair of broker and record while ever
 
 container-test: $(READY) ## build the worker's image and put it to work, with buildah and podman; BASE=image, or one is made by debootstrap
 	$(BIN)/python scripts/container_test.py $(if $(BASE),--base $(BASE))
+
+two-hosts: $(READY) ## two thousand jobs on two hosts, one of which is cut off and comes back; needs root, Redis, RabbitMQ, PostgreSQL
+	$(BIN)/python scripts/two_hosts.py --write $(if $(JOBS),--jobs $(JOBS))
 
 lock: ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt

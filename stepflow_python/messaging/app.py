@@ -1,5 +1,6 @@
 """The Celery application, configured from settings; none is made at import."""
 
+import socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,15 @@ from stepflow_python.messaging.transport import CLASS_PATH, broker_url
 EXECUTE = "stepflow.execute"
 REDIS_SCHEMES = frozenset({"redis", "rediss", "sentinel"})
 AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
+HEARTBEAT_S = 20
+"""RabbitMQ gives back what a silent worker held after twice this."""
+# A host that is cut off says nothing: it is noticed within half a minute, and not when TCP gives up.
+KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 10,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 20_000,
+}
 REDELIVERY_MARGIN_S = 600
 """Over the longest run: time to build its environment, and to record it."""
 
@@ -40,6 +50,8 @@ def make_app(settings: Settings) -> Celery:
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=5.0,
+        # Celery's own default is to leave after a hundred tries.
+        broker_connection_max_retries=None,
         task_annotations={EXECUTE: {"rate_limit": settings.start_rate}} if settings.start_rate else None,
     )
     app.conf.update(_for_broker(settings))
@@ -79,9 +91,20 @@ def _for_broker(settings: Settings) -> dict[str, Any]:
                 "visibility_timeout": int(timeout),
                 "priority_steps": list(range(10)),
                 "queue_order_strategy": "priority",
+                "health_check_interval": HEARTBEAT_S,
+                "socket_keepalive": True,
+                "socket_keepalive_options": KEEPALIVE,
             }
         }
     if scheme in AMQP_SCHEMES:
         # Quorum queues survive a node; a direct exchange can't route their delayed deliveries.
-        return {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
+        return {
+            "task_default_queue_type": "quorum",
+            "task_default_exchange_type": "topic",
+            "broker_heartbeat": HEARTBEAT_S,
+            # An exclusive queue is locked by a connection that the server does not know to be dead: a worker that was
+            # cut off could not take its own again, and would end.
+            "control_queue_exclusive": False,
+            "control_queue_durable": True,
+        }
     return {}

@@ -11,6 +11,13 @@ from stepflow_python.store.urls import Place
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
+# A host that is cut off says nothing: both ends notice within half a minute. What it had locked in the middle of a
+# transaction would keep all others waiting; ours take milliseconds.
+CLIENT_NOTICES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+SERVER_NOTICES = (
+    *("tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3"),
+    "idle_in_transaction_session_timeout = '10s'",
+)
 READERS = 4
 
 
@@ -30,6 +37,8 @@ def writing_engine(place: Place) -> Engine:
     if place.file is not None:
         event.listen(engine, "connect", _prepare_writer)
         event.listen(engine, "begin", _begin_immediate)
+    else:
+        event.listen(engine, "connect", _prepare_server)
     return engine
 
 
@@ -48,12 +57,14 @@ def reading_engine(place: Place) -> Engine:
     if place.file is not None:
         event.listen(engine, "connect", _prepare_reader)
         event.listen(engine, "begin", _begin)
+    else:
+        event.listen(engine, "connect", _prepare_server)
     return engine
 
 
 def _connect_args(place: Place) -> dict[str, float | None]:
     if place.file is None:
-        return {"connect_timeout": CONNECT_TIMEOUT_S}
+        return {"connect_timeout": CONNECT_TIMEOUT_S, **CLIENT_NOTICES}
     # Without a level the driver starts no transactions of its own behind ours.
     return {"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
 
@@ -80,6 +91,13 @@ def _prepare_writer(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
 def _prepare_reader(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     _pragmas(connection, "query_only=ON")
     add_functions(connection)
+
+
+def _prepare_server(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("; ".join(f"SET {setting}" for setting in SERVER_NOTICES))
+    cursor.close()
+    connection.commit()
 
 
 def _begin_immediate(connection: Connection) -> None:

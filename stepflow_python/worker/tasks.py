@@ -1,9 +1,11 @@
 """The three Celery tasks: decode, call, encode. What they mean is decided behind `Jobs`."""
 
 import json
+import re
 from typing import Any, Protocol, TypeAlias
 
 from celery import Celery, Task
+from celery.exceptions import Reject
 from kombu.utils.json import dumps
 
 from stepflow_python.errors import PythonError
@@ -11,6 +13,11 @@ from stepflow_python.jobs.job import TryLaterError
 from stepflow_python.messages import Delivery
 from stepflow_python.messaging.app import EXECUTE
 from stepflow_python.messaging.dispatch import CLEANUP, PROVISION, backoff_s
+
+DELAYED = re.compile(r"^(?:[01]\.){28}")
+"""What RabbitMQ's routing keys begin with while a message is delayed: the seconds, in binary."""
+NO_RESULT = 1
+"""Characters of a result that Celery puts into logs and events: it may hold what a tool was not to tell."""
 
 JsonObject: TypeAlias = dict[str, Any]
 """A reply as it travels: a JSON object."""
@@ -50,7 +57,7 @@ class Jobs(Protocol):
 def register(app: Celery, jobs: Jobs) -> None:
     """Define the tasks on this application alone; Celery would share them with every other in the process."""
 
-    @app.task(name=EXECUTE, bind=True, max_retries=None, shared=False)
+    @app.task(name=EXECUTE, bind=True, max_retries=None, shared=False, resultrepr_maxsize=NO_RESULT)
     def execute(task: Task, *arguments: object) -> JsonObject:
         # Celery puts a predecessor's result before the arguments of a chain's or chord's next task.
         previous, payload = _one_or_two(arguments)
@@ -81,7 +88,8 @@ def delivery_of(task: Task) -> Delivery | None:
     request = task.request
     if request.called_directly or request.delivery_info is None:
         return None
-    queue = str(request.delivery_info.get("routing_key") or task.app.conf.task_default_queue)
+    key = str(request.delivery_info.get("routing_key") or task.app.conf.task_default_queue)
+    queue = DELAYED.sub("", key)
     message = task.signature_from_request(request, args=request.args, kwargs=request.kwargs, queue=queue)
     return Delivery(queue=queue, message=json.loads(dumps(dict(message))))
 
@@ -103,5 +111,11 @@ def _verdict(task: Task, error: PythonError) -> Exception:
 
 def _again(task: Task, why: Exception, delay_s: float | None) -> Exception:
     delay_s = backoff_s(task.request.retries) if delay_s is None else delay_s
-    retry: Exception = task.retry(exc=why, countdown=delay_s, throw=False)
+    # RabbitMQ delays by whole seconds, and refuses less than one.
+    countdown = max(delay_s, 1.0) if delay_s else delay_s
+    try:
+        retry: Exception = task.retry(exc=why, countdown=countdown, throw=False)
+    except Reject as rejected:
+        # It could not be sent. Celery would have its message dropped; the broker keeps it, and delivers it again.
+        raise Reject(rejected.reason, requeue=True) from why
     return retry
