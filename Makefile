@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench soak two-hosts container-test lock wheel clean
+.PHONY: help demo test check bench soak leftovers two-hosts container-test lock wheel clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
@@ -41,6 +41,9 @@ container-test: $(READY) ## build the worker's image and put it to work, with bu
 
 two-hosts: $(READY) ## two thousand jobs on two hosts, one of which is cut off and comes back; needs root, Redis, RabbitMQ, PostgreSQL
 	$(BIN)/python scripts/two_hosts.py --write $(if $(JOBS),--jobs $(JOBS))
+
+leftovers: $(READY) ## twenty thousand mixed calls in processes that wait, then what they left behind; CALLS=n
+	$(BIN)/python scripts/warm_leftovers.py $(if $(CALLS),--calls $(CALLS))
 
 lock: ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt
