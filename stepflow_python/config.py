@@ -4,17 +4,20 @@
 not known here is an error at start that names the nearest right one.
 """
 
+import contextlib
 import difflib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from stepflow_python.errors import ConfigurationError
+from stepflow_python.logs import Format
 from stepflow_python.model.configs import ExecutorConfig, ParserConfig
 from stepflow_python.model.security import IsolationTier, SecurityLevel
 from stepflow_python.model.values import Value
@@ -142,6 +145,7 @@ class Settings(Value):
     warm_idle: float = _setting(300.0, "What waits for tools that nobody called for so long is ended", unit="s", gt=0)
     lease: float = _setting(30.0, "A worker silent for so long loses its executions to the next one", unit="s", ge=1)
     metrics_tools: int = _setting(50, "Tools with time series of their own at /metrics; further ones are `other`", ge=0)
+    log_format: Format = _setting("text", "How it is logged: `text` for people, `json` for programs, an object a line")
     log_level: LogLevel = _setting("WARNING", "Least level that is logged: DEBUG, INFO, WARNING, ERROR")
 
     @classmethod
@@ -188,6 +192,15 @@ class Settings(Value):
     def broker_path(self) -> Path:
         """The file of the embedded broker. Not the record's file: their writers must not wait for each other."""
         return self.home / "broker.db"
+
+    @property
+    def passwords(self) -> frozenset[str]:
+        """Those in addresses of the record, the broker and the result backend; as they are, and as they are written."""
+        written: set[str] = set()
+        for url in (self.database_url, self.broker_url, self.result_backend):
+            with contextlib.suppress(ValueError):  # it is refused where it is used
+                written.add(urlsplit(url).password or "")
+        return frozenset(filter(None, written | set(map(unquote, written))))
 
     @property
     def embedded_broker(self) -> bool:

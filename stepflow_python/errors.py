@@ -137,6 +137,10 @@ class DatabaseError(PythonError):
     retryable = True
 
 
+class DatabaseUnavailableError(DatabaseError):
+    """The store cannot be reached now: its server is away, starts, stops or is busy."""
+
+
 class InternalError(PythonError):
     """A fault of our own."""
 

@@ -1,7 +1,5 @@
 """What every command starts with: settings, logging, and whether to show our own tracebacks."""
 
-import logging
-import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 import click
 
 from stepflow_python.config import Settings, environ
+from stepflow_python.logs import set_up
 
 DEBUG_KEY = "stepflow.debug"
 
@@ -31,9 +30,7 @@ def open_session() -> Session:
     settings = Settings.from_environ(variables)
     if settings.log_level == "DEBUG":
         show_tracebacks()
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    set_up(settings.log_level, settings.log_format, secrets=settings.passwords)
     return Session(settings=settings, environ=variables)
 
 

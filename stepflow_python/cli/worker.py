@@ -1,6 +1,12 @@
 """`stepflow worker`: runs what is submitted."""
 
 import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,15 +17,20 @@ from stepflow_python.bootstrap.runtime import Runtime, open_runtime, sandbox_con
 from stepflow_python.cli.render import note, write
 from stepflow_python.cli.session import Session, open_session
 from stepflow_python.config import Settings
+from stepflow_python.errors import DatabaseUnavailableError
+from stepflow_python.messaging.dispatch import backoff_s
 from stepflow_python.metrics import WARM_POOL
 from stepflow_python.ports import IsolationReport
 from stepflow_python.sandbox.remedies import require
-from stepflow_python.worker.health import PATIENCE_S
+from stepflow_python.worker.health import PATIENCE_S, Check, health_server
 from stepflow_python.worker.main import WorkerOptions, run_worker
 from stepflow_python.worker.service import JobService
 
 if TYPE_CHECKING:
     from stepflow_python.worker.exposition import PrometheusMeter
+
+LONGEST_WAIT_S = 15.0
+"""Between two tries to reach the record at the start."""
 
 
 @click.command("worker")
@@ -38,34 +49,27 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     loop = LoopThread()
     warm = warm_options(session.settings) if session.settings.warm and not cold else None
     meter = _meter(session.settings) if health_port is not None else None
-    opened = open_runtime(session.settings, environ=session.environ, warm=warm, meter=meter)
+    opening = partial(open_runtime, session.settings, environ=session.environ, warm=warm, meter=meter)
+    checks = {"loop": partial(_loop_answers, loop)}
     try:
-        runtime = loop.call(opened.__aenter__())
+        opened, runtime = _opened(opening, loop, checks=checks, health_port=health_port)
         if meter is not None:
             meter.ask(lambda: [(WARM_POOL, (event,), count) for event, count in dict(runtime.warm_counts).items()])
         ties = loop.start(tie_up_for_ever(session.settings, runtime.loose))
-
-        def record_answers() -> bool:
-            loop.start(runtime.history.result("")).result(PATIENCE_S)
-            return True
-
-        def loop_answers() -> bool:
-            loop.start(asyncio.sleep(0)).result(PATIENCE_S)
-            return True
-
+        options = WorkerOptions(
+            concurrency=concurrency,
+            queues=queues,
+            health_port=health_port,
+            checks={**checks, "record": partial(_record_answers, runtime, loop)},
+            meter=meter,
+        )
         try:
             code = run_worker(
                 session.settings,
                 jobs=JobService(runtime, loop),
                 isolation=loop.call(_isolation(runtime, session)),
                 announce=lambda text: write(f"{text}\n"),
-                options=WorkerOptions(
-                    concurrency=concurrency,
-                    queues=queues,
-                    health_port=health_port,
-                    checks={"loop": loop_answers, "record": record_answers},
-                    meter=meter,
-                ),
+                options=options,
             )
         finally:
             ties.cancel()
@@ -73,6 +77,39 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     finally:
         loop.close()
     click.get_current_context().exit(code)
+
+
+def _loop_answers(loop: LoopThread) -> bool:
+    loop.start(asyncio.sleep(0)).result(PATIENCE_S)
+    return True
+
+
+def _record_answers(runtime: Runtime, loop: LoopThread) -> bool:
+    loop.start(runtime.history.result("")).result(PATIENCE_S)
+    return True
+
+
+def _opened(
+    opening: Callable[[], AbstractAsyncContextManager[Runtime]],
+    loop: LoopThread,
+    *,
+    checks: Mapping[str, Check],
+    health_port: int | None,
+) -> tuple[AbstractAsyncContextManager[Runtime], Runtime]:
+    """The runtime, as soon as its record can be reached; alive and not ready until then."""
+    with contextlib.ExitStack() as stack:
+        for attempt in itertools.count(1):
+            opened = opening()
+            try:
+                return opened, loop.call(opened.__aenter__())
+            except DatabaseUnavailableError as error:
+                delay_s = min(backoff_s(attempt), LONGEST_WAIT_S)
+                note(f"waiting for the record, next try in {delay_s:.1f} s: {error.message}")
+                if attempt == 1 and health_port is not None:
+                    ready = {**checks, "record": lambda: False}
+                    stack.enter_context(health_server(health_port, {"live": checks, "ready": ready}))
+                time.sleep(delay_s)
+    raise AssertionError("it is tried for ever")
 
 
 async def _isolation(runtime: Runtime, session: Session) -> IsolationReport:

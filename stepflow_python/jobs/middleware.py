@@ -7,6 +7,7 @@ from stepflow_python.errors import InternalError, PythonError
 from stepflow_python.jobs.job import BUILT, Job, JobRunner, TryLaterError
 from stepflow_python.jobs.patience import Delays
 from stepflow_python.jobs.results import refusal_of
+from stepflow_python.logs import about
 from stepflow_python.model.module import Dependency
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.ports import Ledger, PythonMonitoring
@@ -45,10 +46,13 @@ def logged(run: JobRunner) -> JobRunner:
 
     async def told(job: Job) -> ExecutionResult:
         request, started = job.request, time.monotonic()
-        log.info("execution %s started, attempt %d, tool %s", request.execution_id, job.attempt, request.tool_id)
-        result = await run(job)
-        took = (time.monotonic() - started) * 1000
-        log.info("execution %s %s after %.1f ms", request.execution_id, result.status, took)
+        facts = {"execution_id": request.execution_id, "attempt": job.attempt, "tool": request.tool_id}
+        # Messages of packages and of ours may repeat what a variable holds.
+        with about({**facts, "workflow_id": request.workflow_id}, secrets=request.env.values()):
+            log.info("execution %s started, attempt %d, tool %s", request.execution_id, job.attempt, request.tool_id)
+            result = await run(job)
+            took = (time.monotonic() - started) * 1000
+            log.info("execution %s %s after %.1f ms", request.execution_id, result.status, took)
         return result
 
     return told

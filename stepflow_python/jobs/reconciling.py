@@ -9,19 +9,28 @@ from stepflow_python.errors import PythonError
 from stepflow_python.messages import Delivery, Dispatcher, Loose
 
 PERIOD_S = 2.0
+LONGEST_PERIOD_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 async def reconcile_for_ever(loose: Loose, dispatcher: Dispatcher) -> None:
-    """Reconcile every two seconds or so; a record or broker that is away is asked again the next time."""
+    """Reconcile every two seconds or so; less often while the record or the broker is away."""
+    period_s, away = PERIOD_S, ""
     while True:
         # Workers that start together need not all look at the same moment.
-        await asyncio.sleep(random.uniform(PERIOD_S / 2, PERIOD_S * 1.5))  # noqa: S311 - spreads load, hides nothing
+        await asyncio.sleep(random.uniform(period_s / 2, period_s * 1.5))  # noqa: S311 - spreads load, hides nothing
         try:
             await reconcile_once(loose, dispatcher)
         except PythonError as error:
-            log.warning("loose ends are left until the next look: %s", error)
+            period_s = min(period_s * 2, LONGEST_PERIOD_S)
+            if error.message != away:
+                away = error.message
+                log.warning("loose ends are left until it is back: %s", error)
+        else:
+            if away:
+                log.warning("loose ends are tied up again")
+            period_s, away = PERIOD_S, ""
 
 
 async def reconcile_once(loose: Loose, dispatcher: Dispatcher) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from stepflow_python.errors import DatabaseError
+from stepflow_python.errors import DatabaseError, DatabaseUnavailableError
 from stepflow_python.store.urls import Place
 
 UPGRADE = "its tables are missing or old; run `stepflow db upgrade`"
@@ -16,6 +16,7 @@ BUSY = "other processes kept it locked; try again, or find who holds it"
 CREATE = "no such database or user; create it first"
 AUTHENTICATE = "the server refused the user; check user, password and pg_hba.conf"
 CONNECTIONS = "the server has no free connections; raise max_connections or lower the number of workers"
+STARTING = "the server is stopping or starting; try again"
 REACHABLE = "the server cannot be reached; check that it runs, and host, port, user and password"
 
 # First match wins. SQLite tells its errors apart by their words only, and so does a server that lets nobody in.
@@ -32,6 +33,9 @@ REMEDIES_BY_WORDS = (
     ("disk i/o error", "the disk is full or failed; free some space, look at the system log"),
     ("too big", "a value is larger than SQLite holds; lower MAX_OUTPUT_BYTES, MAX_RESULT_BYTES or the files"),
     ("does not exist", CREATE),
+    ("resolve host", REACHABLE),
+    ("starting up", STARTING),
+    ("shutting down", STARTING),
     ("authentication failed", AUTHENTICATE),
     ("no pg_hba.conf entry", AUTHENTICATE),
     ("too many clients", CONNECTIONS),
@@ -48,7 +52,7 @@ POSTGRESQL_REMEDIES = (
     ("3D000", CREATE),
     ("40", BUSY),
     ("55P03", BUSY),
-    ("57", "the server is stopping or starting; try again"),
+    ("57", STARTING),
     ("08", REACHABLE),
 )
 FILE_REMEDIES = {
@@ -58,6 +62,8 @@ FILE_REMEDIES = {
     errno.EPERM: WRITABLE,
     errno.EROFS: WRITABLE,
 }
+PASSING = frozenset({BUSY, CONNECTIONS, REACHABLE, STARTING})
+"""What time may mend, without anybody's help."""
 FALLBACK = "try again; if it stays, see the cause"
 
 # Deadlock and serialization failure: PostgreSQL has undone all of it, so doing it again is safe.
@@ -75,7 +81,9 @@ def translated(place: Place) -> Iterator[None]:
 
 def database_error(error: BaseException, place: Place) -> DatabaseError:
     """The error to raise for a foreign one."""
-    return DatabaseError(f"database {place}: {_words(error)}: {_remedy(error)}")
+    remedy = _remedy(error)
+    made = DatabaseUnavailableError if remedy in PASSING else DatabaseError
+    return made(f"database {place}: {_words(error)}: {remedy}")
 
 
 def is_transient(error: BaseException) -> bool:

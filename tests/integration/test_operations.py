@@ -15,7 +15,7 @@ from support.product import PATIENCE_S, send, settings_of, wait_for_end
 from stepflow_python.messaging.app import EXECUTE, make_app
 from stepflow_python.model.request import ExecutionRequest
 
-CODE = "def double(n: int) -> int:\n    return n * 2\n"
+CODE = "import os\n\ndef double(n: int) -> str:\n    print(os.environ['TOKEN'])\n    return os.environ['TOKEN']\n"
 SECRET = "correct horse"  # noqa: S105 - a made-up one
 
 
