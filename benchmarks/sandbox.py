@@ -123,7 +123,8 @@ async def _bare(environment: Environment, scratch: Path) -> Callable[[SandboxRun
                 with memory_file("request", request_of(running, env={})) as request:
                     return await spawner.spawn(box.launch(stdout=stdout, stderr=stderr, fds=(request, reply)))
 
-            return await conduct(running, wires, start, None)
+            with wires:
+                return await conduct(running, wires, start, None)
 
     return run
 

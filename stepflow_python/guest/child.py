@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, which costs a millisecond
 import _sitebuiltins  # before the fork: an import in the child copies pages
 import builtins
 import io
@@ -19,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Optional, Set
 
+    from .direct import Direct
     from .kernel import Kernel
     from .request import Limits, Request
 
@@ -32,7 +32,7 @@ def become_tool(
     report: int,
     stdin: Optional[int],
     kernel: Optional[Kernel] = None,
-    waited: bool = False,
+    direct: Optional[Direct] = None,
 ) -> None:
     """Run the tool in this process, write its report and end the process, at the latest by a `SystemExit`.
 
@@ -44,7 +44,7 @@ def become_tool(
         report: the file for the report; every other descriptor above 2 is closed, but for the request's own line.
         stdin: a file to read standard input from; none leaves it.
         kernel: whom to ask for the confinement of the request; none where it has none and the supervisor is open.
-        waited: whether the process waited for its run, and is dressed and settled already.
+        direct: what answers for a process that waited for its run, and is dressed and settled already.
     """
     sink = Sink(report, request)
     try:
@@ -53,14 +53,14 @@ def become_tool(
         if stdin is not None:
             posix.dup2(stdin, 0)
             posix.close(stdin)
-        if not waited:
+        if direct is None:
             settle({report} if request.line is None else {report, request.line})
         _limit(request.limits)
         if kernel is not None:
             from .confine import confine
 
             confine(kernel, request.confinement)
-        if not waited:
+        if direct is None:
             dress(prefix=request.prefix, site_packages=request.site_packages, env=request.env)
         else:
             _add_variables(request.env)
@@ -75,14 +75,9 @@ def become_tool(
 
         sink.write(failure("internal_error", f"the run could not be prepared: {type(error).__name__}: {error}"))
         posix._exit(NOT_PREPARED)
-    beginning = Beginning(request.module_name, told=sink.say_how_it_ends if waited else None)
-    beginning.end(run_tool(request, source, deliver=sink.write))
-
-
-LAST_WORD = b"\0last word\0"
-LAST_WORD_BYTES = len(LAST_WORD) + 17
-ENDS = _signal.SIGUSR1
-"""What a process that waited for its run sends its supervisor after its last word."""
+    deliver = sink.write if direct is None else direct.delivering(sink.write)
+    beginning = Beginning(request.module_name, told=None if direct is None else direct.send)
+    beginning.end(run_tool(request, source, deliver=deliver))
 
 
 class Sink:
@@ -95,7 +90,7 @@ class Sink:
 
     def __init__(self, descriptor: int, request: Request) -> None:
         self._descriptor = descriptor
-        self._identity = _identity(descriptor)
+        self._identity = identity(descriptor)
         self._owner = posix.getpid()
         self._second = left_report(request.output_folder)
         self._file_bytes = request.limits.file_bytes
@@ -116,34 +111,14 @@ class Sink:
             # The host sees that there is no report; this line tells the reader of stderr why.
             posix.write(2, f"the result could not be delivered: {error}\n".encode("utf-8", "replace"))
 
-    def say_how_it_ends(self, status: int) -> None:
-        """Tell a supervisor that listens that the process is over, and wait to be killed; nothing if that cannot be.
-
-        It need not wait then until the kernel has taken the process apart, which is a millisecond or two.
-        """
-        if posix.getpid() != self._owner or _identity(self._descriptor) != self._identity:
-            return
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used_us = int((children.ru_utime + children.ru_stime) * 1e6)
-        largest_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        word = LAST_WORD + bytes([status & 0xFF]) + used_us.to_bytes(8, "big") + largest_kb.to_bytes(8, "big")
-        try:
-            posix.lseek(self._descriptor, 0, 2)
-            if posix.write(self._descriptor, word) != LAST_WORD_BYTES:
-                return
-            posix.kill(posix.getppid(), ENDS)
-        except OSError:
-            return
-        while True:
-            _signal.pause()
-
     def _open(self) -> int:
-        if _identity(self._descriptor) == self._identity:
+        if identity(self._descriptor) == self._identity:
             return self._descriptor
         return posix.open(self._second, posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
 
 
-def _identity(descriptor: int) -> Optional[tuple[int, int]]:
+def identity(descriptor: int) -> Optional[tuple[int, int]]:
+    """What tells an open file from another one under the same number; none if nothing is open there."""
     try:
         status = posix.fstat(descriptor)
     except OSError:

@@ -6,6 +6,7 @@ user namespace and nowhere else (user_namespaces(7)).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, which costs a millisecond
 import _socket
 import fcntl
 import posix
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # <linux/sched.h>
 NEW_MOUNTS, NEW_CGROUP, NEW_UTS, NEW_IPC = 0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000
 NEW_PIDS, NEW_NETWORK = 0x2000_0000, 0x4000_0000
+# <asm/unistd.h>, by machine
+CLONE = {"x86_64": 56, "aarch64": 220}
 # <sys/mount.h>
 NO_SUID, NO_DEVICES, NO_EXEC, BIND, RECURSIVE, PRIVATE = 2, 4, 8, 1 << 12, 1 << 14, 1 << 18
 # <linux/prctl.h>, <linux/capability.h>, <linux/if.h>, <linux/sockios.h>
@@ -36,15 +39,14 @@ class Isolation(Kernel):
 
     __slots__ = ()
 
-    def become_first_of_new_pids(self) -> None:
-        """Go on as process 1 of a new pid namespace; this process ends, and leaves that one to the reaper of orphans.
+    def fork_into_new_pids(self) -> int:
+        """Fork a process that is process 1 of a new pid namespace; its number, 0 in itself.
 
-        The parent could not make the namespace: it can ask for one once, and take that back only where it may enter
-        its own, which belongs to a user namespace above.
+        By the bare system call: with `unshare` and `fork` a process could do so once, and take that back only where it
+        may enter its own namespace, which belongs to a user namespace above. What the interpreter and the C library do
+        around a fork is about other threads, of which there are none, and about the process's number, which stays 1.
         """
-        self.call("unshare", NEW_PIDS)
-        if posix.fork():
-            posix._exit(0)
+        return self.call("syscall", CLONE[posix.uname().machine], NEW_PIDS | _signal.SIGCHLD, 0, 0, 0, 0)
 
     def isolate(self, folders: Sequence[Folder], *, kept: Sequence[str], network: bool) -> None:
         """Leave all namespaces but the user's; fresh file systems at `folders`, `/proc` and `/dev/pts`.

@@ -33,8 +33,13 @@ SHIELDED = tuple(number for number in range(1, 32) if number not in {9, 17, 18, 
 IGNORED_BY_PYTHON = (_signal.SIGPIPE, _signal.SIGXFSZ)
 
 
+def frame(kind: bytes, body: bytes = b"") -> bytes:
+    """One byte of kind, eight of length, body."""
+    return kind + len(body).to_bytes(8, "big") + body
+
+
 class Reply:
-    """The frames that go to the host: one byte of kind, eight of length, body."""
+    """The frames that go to the host."""
 
     __slots__ = ("_descriptor", "_pending")
 
@@ -44,7 +49,7 @@ class Reply:
 
     def add(self, kind: bytes, body: bytes = b"") -> None:
         """A frame that may wait for the next ones: the host is woken once."""
-        self._pending += kind + len(body).to_bytes(8, "big") + body
+        self._pending += frame(kind, body)
         if len(self._pending) > CHUNK_BYTES:
             self._flush()
 
@@ -224,11 +229,11 @@ def answer(limits: Limits, output_folder: str, reply: Reply, *, report: int, end
     for name, content in output:
         encoded = name.encode("utf-8")
         reply.add(b"F", len(encoded).to_bytes(4, "big") + encoded + content)
-    reply.add(b"S", _status(ended, flooded=flooded, files_error=output.error))
+    reply.add(b"S", status_of(ended, flooded=flooded, files_error=output.error))
     reply.send(b"E")
 
 
-def _status(ended: Ended, *, flooded: bool, files_error: Optional[str]) -> bytes:
+def status_of(ended: Ended, *, flooded: bool, files_error: Optional[str]) -> bytes:
     """The status as JSON."""
     fields = {name: getattr(ended, name) for name in ended.__slots__}
     return to_json({**fields, "flooded": flooded, "files_error": files_error}).encode("ascii")

@@ -27,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SPARE = b"S"
-"""The message that asks for one more process."""
+SPARE, AT_ONCE = b"S", b"N"
+"""Messages that ask for one more process, the second for a run that waits for it already."""
 
 
 def main() -> None:
@@ -68,12 +68,12 @@ def serve(config: Config, control: Any, kernel: Isolation) -> None:
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps them
     while True:
         message, descriptors = receive(control)
-        if message != SPARE or not descriptors:
+        if message not in {SPARE, AT_ONCE} or not descriptors:
             posix._exit(0)
-        if posix.fork() == 0:
+        if kernel.fork_into_new_pids() == 0:
             control.close()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            become_spare(config, kernel, descriptors)
+            become_spare(config, kernel, descriptors, rehearsed=message == SPARE)
             return
         for descriptor in descriptors:
             posix.close(descriptor)

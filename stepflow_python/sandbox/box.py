@@ -122,6 +122,8 @@ class Running:
     wall_ms: float = 0.0
     taken_ms: float | None = None
     """CPU time of its tree when it was killed."""
+    cpu_clock: Callable[[], float | None] | None = None
+    """CPU time in ms of the tool's process while there is one, where that can be read."""
     process: Process | None = None
     streams: tuple[Capture, Capture] | None = None
     """What it has printed so far on stdout and stderr."""

@@ -10,7 +10,7 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stepflow_python.model.limits import Limits
@@ -31,14 +31,20 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run used so far: peak memory in KiB, CPU time in ms, processes killed for memory, forks refused."""
+    """What a run uses: memory in KiB, CPU time in ms since its start, processes with their threads."""
 
-    memory_kb: int | None
     current_kb: int | None
     cpu_ms: float | None
     processes: int | None
-    oom_kills: int
-    forks_refused: int
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """What a run's verdict needs of its group: peak memory in KiB, processes killed for memory, forks refused."""
+
+    memory_kb: int | None = None
+    oom_kills: int = 0
+    forks_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class RunGroup:
 
     folders: Mapping[str, Path]
     version: int
+    _readers: dict[str, int] = field(default_factory=dict)
+    """Descriptors of files that were read once: opening them is most of what a reading takes."""
 
     @property
     def join(self) -> tuple[str, ...]:
@@ -86,26 +94,47 @@ class RunGroup:
             _write(pids / "pids.max", str(limits.processes + 2))  # the launcher and the supervisor are ours
 
     def usage(self) -> Usage:
-        """What the run used so far."""
-        memory = self.folders["memory"]
-        if self.version == 1:
-            peak, current = _number(memory / "memory.max_usage_in_bytes"), _number(memory / "memory.usage_in_bytes")
-            cpu_ms = None
-            kills = _entry(memory / "memory.oom_control", "oom_kill")
-        else:
-            peak, current = _number(memory / "memory.peak"), _number(memory / "memory.current")
-            cpu_us = _entry(memory / "cpu.stat", "usage_usec")
-            cpu_ms = None if cpu_us is None else cpu_us / 1e3
-            kills = _entry(memory / "memory.events", "oom_kill")
-        pids = self.folders.get("pids")
+        """What the run uses now, and used so far."""
+        current = self._number("memory", "memory.usage_in_bytes" if self.version == 1 else "memory.current")
+        cpu_us = None if self.version == 1 else self._entry("memory", "cpu.stat", "usage_usec")
         return Usage(
-            memory_kb=None if peak is None else peak // 1024,
             current_kb=None if current is None else current // 1024,
-            cpu_ms=cpu_ms,
-            processes=None if pids is None else _number(pids / "pids.current"),
-            oom_kills=kills or 0,
-            forks_refused=(0 if pids is None else _entry(pids / "pids.events", "max")) or 0,
+            cpu_ms=None if cpu_us is None else cpu_us / 1e3,
+            processes=self._number("pids", "pids.current"),
         )
+
+    def toll(self) -> Toll:
+        """What the run's verdict needs."""
+        v1 = self.version == 1
+        peak = self._number("memory", "memory.max_usage_in_bytes" if v1 else "memory.peak")
+        kills = self._entry("memory", "memory.oom_control" if v1 else "memory.events", "oom_kill")
+        return Toll(
+            memory_kb=None if peak is None else peak // 1024,
+            oom_kills=kills or 0,
+            forks_refused=self._entry("pids", "pids.events", "max") or 0,
+        )
+
+    def _number(self, controller: str, name: str) -> int | None:
+        content = self._content(controller, name)
+        try:
+            return None if content is None else int(content)
+        except ValueError:
+            return None
+
+    def _entry(self, controller: str, name: str, entry: str) -> int | None:
+        content = self._content(controller, name)
+        wanted = entry.encode() + b" "
+        lines = () if content is None else content.splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith(wanted)), None)
+
+    def _content(self, controller: str, name: str) -> bytes | None:
+        """A file of the kernel's; none where there is no such controller, or no such file."""
+        try:
+            if name not in self._readers:
+                self._readers[name] = os.open(self.folders[controller] / name, os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._readers[name], CONTENT_BYTES, 0)
+        except (KeyError, OSError):
+            return None
 
     def kill(self) -> None:
         """SIGKILL to every process in it, those that are just being forked included."""
@@ -122,6 +151,8 @@ class RunGroup:
 
     async def remove(self) -> None:
         """Remove its folders; waits shortly for the kernel to let go of the last process."""
+        while self._readers:
+            os.close(self._readers.popitem()[1])
         pending = list(dict.fromkeys(self.folders.values()))
         for _ in range(REMOVAL_TRIES):
             pending = [folder for folder in pending if not _removed(folder)]
@@ -287,32 +318,8 @@ def _write_if_there(file: Path, text: str) -> bool:
     return True
 
 
-def _number(file: Path) -> int | None:
-    try:
-        return int(_content(file))
-    except (OSError, ValueError):
-        return None
-
-
-def _entry(file: Path, name: str) -> int | None:
-    try:
-        lines = _content(file).splitlines()
-    except OSError:
-        return None
-    wanted = name.encode() + b" "
-    return next((int(line.split()[1]) for line in lines if line.startswith(wanted)), None)
-
-
-def _content(file: Path) -> bytes:
-    """A file of the kernel: a dozen of them are in every run's way, and file objects take three times as long."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, CONTENT_BYTES)
-    finally:
-        os.close(descriptor)
-
-
 def _written(file: Path, data: bytes) -> None:
+    """A file of the kernel: some are in every run's way, and file objects take three times as long."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC)
     try:
         os.write(descriptor, data)

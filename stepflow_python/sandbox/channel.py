@@ -94,6 +94,16 @@ class AnswerReader:
         if self.answer.is_over():
             self._over()
 
+    def take(self, message: bytes) -> None:
+        """Take a message of whole frames, from a tool's own process."""
+        if self.answer.is_over():
+            return
+        self._feed(message)
+        if self._buffer and not self.answer.is_over():
+            self.answer.fault = "a message that ends inside a frame"
+        if self.answer.is_over():
+            self._over()
+
     def _feed(self, data: bytes) -> None:
         self._taken += len(data)
         if self._taken > self._bound:
@@ -124,7 +134,7 @@ class AnswerReader:
                 case b"R":
                     answer.report = Report.model_validate(_loads(body))
                 case b"S":
-                    answer.status = SupervisorStatus.model_validate(_loads(body))
+                    answer.status = SupervisorStatus.model_validate_json(body)
                 case b"F":
                     self._take_file(body)
                 case b"X":
@@ -155,17 +165,22 @@ def _nobody() -> None:
     """Nobody wants to know."""
 
 
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        _refuse(text[:40])
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
 def _loads(body: bytes) -> JsonValue:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is no JSON value")
-
-    def finite(text: str) -> float:
-        number = float(text)
-        if math.isinf(number):
-            refuse(text[:40])
-        return number
-
-    value: JsonValue = json.loads(body, parse_constant=refuse, parse_float=finite)
+    value: JsonValue = _DECODER.decode(body.decode("utf-8"))
     _refuse_deep(value)
     return _without_surrogates(value) if b"\\ud" in body.lower() else value
 

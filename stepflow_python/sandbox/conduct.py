@@ -11,7 +11,7 @@ from stepflow_python.model.limits import Limit
 from stepflow_python.model.result import SandboxOutcome, Status, Truncated
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.sandbox.box import Process, Running
-from stepflow_python.sandbox.cgroup import MIB
+from stepflow_python.sandbox.cgroup import MIB, Toll
 from stepflow_python.sandbox.channel import Answer, AnswerReader
 from stepflow_python.sandbox.disk import over
 from stepflow_python.sandbox.outcome import Seen, outcome_of
@@ -41,7 +41,7 @@ async def conduct(running: Running, wires: Wires, start: Start, cancel: asyncio.
 
     Args:
         running: the run.
-        wires: its pipes, closed afterwards.
+        wires: its pipes, which the caller closes.
         start: sets it going.
         cancel: ends it when set.
 
@@ -55,20 +55,19 @@ async def conduct(running: Running, wires: Wires, start: Start, cancel: asyncio.
     stdout = Capture(run.limits.output_bytes, lambda: running.stop(Status.OUTPUT_EXCEEDED, Limit.OUTPUT))
     stderr = Capture(run.limits.output_bytes, lambda: running.stop(Status.OUTPUT_EXCEEDED, Limit.OUTPUT))
     running.streams = (stdout, stderr)
-    with wires:
-        wires.watch(stdout, stderr, answer.feed)
-        try:
-            process = running.process = await start()
-        except OSError as error:
-            raise BoxNotStartedError(f"a box could not be started: {error}") from error
-        try:
-            wires.hand_over()
-            await _watch(running, process, cancel)
-        finally:
-            if not (contained and answer.answer.complete and running.stopped is None):
-                await _end(running, process, wires)
-            wires.drain(DRAIN_BYTES)
-        running.wall_ms = running.elapsed_ms()
+    wires.watch(stdout, stderr, answer.feed, direct=answer.take)
+    try:
+        process = running.process = await start()
+    except OSError as error:
+        raise BoxNotStartedError(f"a box could not be started: {error}") from error
+    try:
+        wires.hand_over()
+        await _watch(running, process, cancel)
+    finally:
+        if not (contained and answer.answer.complete and running.stopped is None):
+            await _end(running, process, wires)
+        wires.drain(DRAIN_BYTES)
+    running.wall_ms = running.elapsed_ms()
     if not answer.answer.began and running.stopped is None:
         said = stderr.text.strip()[:1000]
         raise BoxNotStartedError(f"a box did not start (exit code {process.code}): {said}")
@@ -92,23 +91,34 @@ async def seen_off(running: Running) -> None:
 async def _watch(running: Running, process: Process, cancel: asyncio.Event | None) -> None:
     """Wait until the run ends or has to."""
     process.call_when_ended(running.over.set)
-    loop = asyncio.get_running_loop()
-    others = [loop.create_task(_watch_cpu(running, process))]
-    if cancel is not None:
-        others.append(loop.create_task(_cancelled(running, cancel)))
-    if running.box.disk is not None:
-        others.append(loop.create_task(_watch_disk(running, running.box.disk)))
-    if running.box.group is None:
-        others.append(loop.create_task(_watch_memory(running, process)))
+    others: list[asyncio.Task[None]] = []
+    # Most runs are over before there is anything to see: five tasks would be a tenth of what such a run takes.
+    later = asyncio.get_running_loop().call_later(WATCH_INTERVAL_S, _watch_closely, running, process, cancel, others)
     try:
         async with asyncio.timeout(max(running.started + running.run.limits.timeout_s - time.monotonic(), 0)):
             await running.over.wait()
     except TimeoutError:
         running.stop(Status.TIMED_OUT, Limit.WALL_TIME)
     finally:
+        later.cancel()
         for other in others:
             other.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        if others:
+            await asyncio.gather(*others, return_exceptions=True)
+
+
+def _watch_closely(
+    running: Running, process: Process, cancel: asyncio.Event | None, tasks: list[asyncio.Task[None]]
+) -> None:
+    """Start what looks at the run again and again."""
+    loop = asyncio.get_running_loop()
+    tasks.append(loop.create_task(_watch_cpu(running, process)))
+    if cancel is not None:
+        tasks.append(loop.create_task(_cancelled(running, cancel)))
+    if running.box.disk is not None:
+        tasks.append(loop.create_task(_watch_disk(running, running.box.disk)))
+    if running.box.group is None:
+        tasks.append(loop.create_task(_watch_memory(running, process)))
 
 
 async def _cancelled(running: Running, cancel: asyncio.Event) -> None:
@@ -165,7 +175,7 @@ async def _end(running: Running, process: Process, wires: Wires) -> None:
 def _judge(running: Running, process: Process, answer: Answer, *, streams: tuple[Capture, Capture]) -> SandboxOutcome:
     stdout, stderr = streams
     box = running.box
-    usage = box.group.usage() if box.group is not None else None
+    toll = box.group.toll() if box.group is not None else Toll()
     return outcome_of(
         Seen(
             answer=answer,
@@ -175,13 +185,13 @@ def _judge(running: Running, process: Process, answer: Answer, *, streams: tuple
             truncated=Truncated(stdout=stdout.truncated, stderr=stderr.truncated),
             stopped=running.stopped,
             stopped_for=running.stopped_for,
-            out_of_memory=usage is not None and usage.oom_kills > 0,
-            forks_refused=usage.forks_refused if usage is not None else 0,
+            out_of_memory=toll.oom_kills > 0,
+            forks_refused=toll.forks_refused,
             box_code=process.code,
             wall_ms=running.wall_ms,
             dispatch_ms=running.began_ms,
             cpu_ms=_cpu_ms(running, process, answer),
-            memory_kb=usage.memory_kb if usage is not None else running.peak_kb or None,
+            memory_kb=toll.memory_kb if box.group is not None else running.peak_kb or None,
             isolation=box.tier,
             warm=running.warm,
             memory_enforcement=box.enforcement,
@@ -190,8 +200,9 @@ def _judge(running: Running, process: Process, answer: Answer, *, streams: tuple
 
 
 def _cpu_ms(running: Running, process: Process, answer: Answer) -> float | None:
-    """What the supervisor was told by the kernel; of a run that it did not see to its end, as seen from outside."""
+    """What the guest says that the kernel told it, at least what can be seen; else what was seen from outside."""
     if answer.status is not None:
-        return round(answer.status.cpu_ms, 3)
+        clock = running.cpu_clock() if running.cpu_clock is not None else None
+        return round(max(answer.status.cpu_ms, clock or 0.0), 3)
     seen = process.cpu_ms if process.cpu_ms is not None else running.taken_ms
     return None if seen is None else round(seen, 3)

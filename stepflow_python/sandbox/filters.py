@@ -18,7 +18,7 @@ from stepflow_python.sandbox.rules import (
 )
 from stepflow_python.sandbox.seccomp import Rule, UnknownMachineError
 
-MAKING_NAMESPACES = {"unshare", "mount"}
+MAKING_NAMESPACES = {"unshare", "clone", "mount"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,8 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def lent(run: SandboxRun, calls: HostCall | None) -> AsyncIterator[int | None]:
-    """The run's end of a socket, at whose other end its calls are answered meanwhile; none where nothing is lent."""
-    if calls is None or not run.extensions:
-        yield None
-        return
+async def lent(run: SandboxRun, calls: HostCall) -> AsyncIterator[int]:
+    """The run's end of a socket, at whose other end its calls are answered meanwhile."""
     ours, theirs = socket.socketpair()
     serving = asyncio.create_task(calls.serve(ours, run))
     try:

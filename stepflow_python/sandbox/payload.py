@@ -51,10 +51,16 @@ def request_of(running: Running, *, env: dict[str, str], line: int | None = None
     )
 
 
-def bounds_of(running: Running) -> bytes:
-    """What bounds the answer of a run, for a supervisor that does not see the request."""
+def bounds_of(running: Running, *, waited_ms: float) -> bytes:
+    """What bounds the answer of a run, for a supervisor that does not see the request.
+
+    Args:
+        running: the run.
+        waited_ms: CPU time that the tool's process had taken before.
+    """
     box = running.box
-    return marshal.dumps({"limits": _guest_limits(running.run.limits, box), "output_folder": box.output_folder}, FORMAT)
+    limits = _guest_limits(running.run.limits, box)
+    return marshal.dumps({"limits": limits, "output_folder": box.output_folder, "waited_ms": waited_ms}, FORMAT)
 
 
 def site_packages(run: SandboxRun, box: Box) -> str:

@@ -39,15 +39,22 @@ class HostSandbox:
         """Run to the end, or to a limit, or until `cancel` is set; see `ports.Sandbox`."""
         report = await self.isolation()
         require(self._host.config.min_isolation, report)
-        outcome = None
-        async with lent(run, self._calls) as line:
-            if self._pool is not None:
-                outcome = await self._pool.run(run, self._running, cancel, line=line)
-            if outcome is None:
-                outcome = await self._run_cold(run, report, cancel, line=line)
+        if self._calls is None or not run.extensions:
+            outcome = await self._run(run, report, cancel, line=None)
+        else:
+            async with lent(run, self._calls) as line:
+                outcome = await self._run(run, report, cancel, line=line)
         if self._host.config.measured:
             return outcome
         return outcome.model_copy(update={"cpu_time_ms": None, "memory_usage_kb": None})
+
+    async def _run(
+        self, run: SandboxRun, report: IsolationReport, cancel: asyncio.Event | None, *, line: int | None
+    ) -> SandboxOutcome:
+        outcome = None
+        if self._pool is not None:
+            outcome = await self._pool.run(run, self._running, cancel, line=line)
+        return await self._run_cold(run, report, cancel, line=line) if outcome is None else outcome
 
     async def _run_cold(
         self, run: SandboxRun, report: IsolationReport, cancel: asyncio.Event | None, *, line: int | None
@@ -60,7 +67,7 @@ class HostSandbox:
             return await conduct(running, wires, self._starting(running, wires, line), cancel)
         finally:
             del self._running[run.execution_id]
-            cleared = _cleared(running, stack)
+            cleared = _cleared(running, wires, stack)
             # Namespaces end what was in them; without them, and with a folder on disk, nothing may be left behind us.
             if box.tier is IsolationTier.NAMESPACES:
                 self._aside.begin(cleared)
@@ -100,6 +107,8 @@ class HostSandbox:
 
     async def isolation(self) -> IsolationReport:
         """What this host can do; probed once."""
+        if self._report is not None:
+            return self._report
         async with self._probe:
             if self._report is None:
                 self._report = await self._host.probe()
@@ -119,8 +128,9 @@ class HostSandbox:
         self._host.spawner.close()
 
 
-async def _cleared(running: Running, box: AsyncExitStack) -> None:
+async def _cleared(running: Running, wires: Wires, box: AsyncExitStack) -> None:
     """Let go of a box once nothing runs in it."""
+    wires.close()
     try:
         await seen_off(running)
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from typing import Self
 
@@ -12,19 +13,27 @@ CHUNK = 64 * 1024
 class Pipe:
     """A pipe whose reading end is ours; `closed` is set at its last writer's end.
 
-    The writing end is handed to the child and closed here by `hand_over`.
+    The writing end is handed to the child and closed here by `hand_over`. What comes in before somebody watches is
+    nobody's.
     """
 
     def __init__(self) -> None:
         self._read, self.write = os.pipe()
         os.set_blocking(self._read, False)
-        self._on_data: Callable[[bytes], None] | None = None
+        self._on_data: Callable[[bytes], None] = _drop
+        self._read_by: asyncio.AbstractEventLoop | None = None
         self.closed = asyncio.Event()
 
+    def listen(self) -> None:
+        """Have the running loop read it."""
+        if self._read_by is None:
+            self._read_by = asyncio.get_running_loop()
+            self._read_by.add_reader(self._read, self._readable)
+
     def watch(self, on_data: Callable[[bytes], None]) -> None:
-        """Have the running loop read it; `on_data` sees each piece."""
+        """As `listen`; from now on `on_data` sees each piece."""
         self._on_data = on_data
-        asyncio.get_running_loop().add_reader(self._read, self._readable)
+        self.listen()
 
     def hand_over(self) -> None:
         """Close our copy of the writing end: the child has its own."""
@@ -36,8 +45,8 @@ class Pipe:
         """Let go of both ends."""
         self.hand_over()
         if self._read >= 0:
-            if self._on_data is not None:
-                asyncio.get_running_loop().remove_reader(self._read)
+            if self._read_by is not None:
+                self._read_by.remove_reader(self._read)
             os.close(self._read)
             self._read = -1
 
@@ -56,19 +65,63 @@ class Pipe:
         except BlockingIOError:
             return 0
         if data:
-            if self._on_data is not None:
-                self._on_data(data)
+            self._on_data(data)
         else:
             asyncio.get_running_loop().remove_reader(self._read)
             self.closed.set()
         return len(data)
 
 
+class Messages:
+    """Our end of a socket of messages, whole each; `closed` is set at the other's end, or after an empty one.
+
+    Descriptors that come along are never taken: a message is read without room for them.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self._on_message: Callable[[bytes], None] = _drop
+        self._read_by: asyncio.AbstractEventLoop | None = None
+        self.closed = asyncio.Event()
+
+    def listen(self) -> None:
+        """Have the running loop read it."""
+        if self._read_by is None:
+            self._read_by = asyncio.get_running_loop()
+            self._read_by.add_reader(self.end, self._readable)
+
+    def watch(self, on_message: Callable[[bytes], None]) -> None:
+        """As `listen`; from now on `on_message` sees each one."""
+        self._on_message = on_message
+        self.listen()
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.end.fileno() >= 0:
+            if self._read_by is not None:
+                self._read_by.remove_reader(self.end)
+            self.end.close()
+
+    def _readable(self) -> None:
+        try:
+            message = self.end.recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if message:
+            self._on_message(message)
+        else:
+            asyncio.get_running_loop().remove_reader(self.end)
+            self.closed.set()
+
+
 class Wires:
-    """The three pipes of a run."""
+    """The three pipes of a run, and the socket to its tool's process, if that speaks for itself."""
 
     def __init__(self) -> None:
         self.stdout, self.stderr, self.reply = self.all = (Pipe(), Pipe(), Pipe())
+        self.direct: Messages | None = None
 
     def __enter__(self) -> Self:
         """They are closed at the end of the block."""
@@ -82,10 +135,19 @@ class Wires:
         """The writing ends: stdout, stderr, reply."""
         return self.stdout.write, self.stderr.write, self.reply.write
 
-    def watch(self, *sinks: Callable[[bytes], None]) -> None:
+    def watch(self, *sinks: Callable[[bytes], None], direct: Callable[[bytes], None]) -> None:
         """Read all of them."""
         for pipe, sink in zip(self.all, sinks, strict=True):
             pipe.watch(sink)
+        if self.direct is not None:
+            self.direct.watch(direct)
+
+    def listen(self) -> None:
+        """Have the running loop read all of them."""
+        for pipe in self.all:
+            pipe.listen()
+        if self.direct is not None:
+            self.direct.listen()
 
     def hand_over(self) -> None:
         """Close our copies of the writing ends."""
@@ -101,6 +163,12 @@ class Wires:
         """Let go of them."""
         for pipe in self.all:
             pipe.close()
+        if self.direct is not None:
+            self.direct.close()
+
+
+def _drop(data: bytes) -> None:
+    """Nobody watches."""
 
 
 class Capture:

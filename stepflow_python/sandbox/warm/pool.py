@@ -67,7 +67,7 @@ class WarmPool:
             await asyncio.wait({stock.start()})
         elif again:
             stock.want(run)
-        if stock.stale or not stock.fits(run):
+        if not stock.fits(run):
             return None
         stock.limits = run.limits
         with stock.demand:

@@ -4,6 +4,7 @@ import array
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +28,20 @@ class SpareFailedError(Exception):
     """It could not be made, or ended before it was used; the message is what is known of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """The process that becomes the tool; `waited_ms` is the CPU time that it had taken before."""
+
+    channel: socket.socket
+    pid: int
+    waited_ms: float
+
+    def cpu_ms(self) -> float | None:
+        """CPU time since then; none if it is no more."""
+        now_ms = _clock_ms(self.pid)
+        return None if now_ms is None else max(now_ms - self.waited_ms, 0.0)
+
+
 @dataclass(slots=True, kw_only=True)
 class Spare:
     """One waiting process; `box` is its zygote's, `process` the supervisor, `group` its control group."""
@@ -36,7 +51,7 @@ class Spare:
     group: RunGroup | None
     wires: Wires
     supervisor: socket.socket
-    tool: socket.socket
+    tool: "Tool"
     let_go: Callable[[], None]
     """Called when nothing of it is left."""
     limits: Limits
@@ -53,20 +68,21 @@ class Spare:
         limits = running.run.limits
         if self.group is not None and limits != self.limits:
             self.group.limit(limits)
-        self.supervisor.send(bounds_of(running))
+        running.cpu_clock = self.tool.cpu_ms
         request = request_of(running, env=running.run.env)
         line = [] if self.line is None else [self.line]
         if len(request) <= MESSAGE_BYTES:
-            send(self.tool, request, line)
+            send(self.tool.channel, request, line)
         else:
             with memory_file("request", request) as file:
-                send(self.tool, IN_A_FILE, [file, *line])
+                send(self.tool.channel, IN_A_FILE, [file, *line])
+        # It sleeps, and reads this when it is woken by the tool's end.
+        self.supervisor.send(bounds_of(running, waited_ms=self.tool.waited_ms))
         return self.process
 
     async def discard(self) -> None:
         """End it, used or not, and remove what it had."""
         self.supervisor.close()
-        self.tool.close()
         self.wires.close()
         self.process.kill_now()
         await self.process.wait()
@@ -94,9 +110,7 @@ async def adopted(channel: socket.socket) -> Adopted:
     Raises:
         SpareFailedError: it said something else, or ended.
     """
-    message, pid = await _message(channel)
-    if message != READY or pid <= 0:
-        raise SpareFailedError(message[1:].decode("utf-8", "replace") or "it ended")
+    pid = await _ready(channel)
     try:
         process = Adopted.watched(pid)
     except OSError as error:
@@ -106,6 +120,36 @@ async def adopted(channel: socket.socket) -> Adopted:
         process.close()
         raise SpareFailedError("it ended")
     return process
+
+
+async def prepared(channel: socket.socket) -> Tool:
+    """Wait for the tool's process to say that it is ready.
+
+    Raises:
+        SpareFailedError: it said something else, or ended.
+    """
+    pid = await _ready(channel)
+    waited_ms = _clock_ms(pid)
+    if waited_ms is None:
+        raise SpareFailedError("it ended")
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+    return Tool(channel, pid, waited_ms)
+
+
+def _clock_ms(pid: int) -> float | None:
+    """CPU time of a process, by its clock, whose number is made from its own (clock_getcpuclockid(3))."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2) * 1e3
+    except OSError:
+        return None
+
+
+async def _ready(channel: socket.socket) -> int:
+    """The number of the process that says so."""
+    message, pid = await _message(channel)
+    if message != READY or pid <= 0:
+        raise SpareFailedError(message[1:].decode("utf-8", "replace") or "it ended")
+    return pid
 
 
 async def _message(channel: socket.socket) -> tuple[bytes, int]:

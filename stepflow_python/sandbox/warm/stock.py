@@ -92,7 +92,7 @@ class Stock:
         if zygote is None or not zygote.alive:
             return None
         with contextlib.suppress(SpareFailedError):
-            spare = await zygote.spare(self.limits)
+            spare = await zygote.spare(self.limits, at_once=True)
             self.counts["forked_on_demand"] += 1
             return spare
         return None

@@ -20,10 +20,11 @@ from stepflow_python.sandbox.host import Host
 from stepflow_python.sandbox.memory_file import memory_file
 from stepflow_python.sandbox.payload import FORMAT, site_packages, variables
 from stepflow_python.sandbox.prepare import zygote_box
-from stepflow_python.sandbox.streams import Wires
-from stepflow_python.sandbox.warm.spare import Spare, SpareFailedError, adopted, send
+from stepflow_python.sandbox.streams import Messages, Wires
+from stepflow_python.sandbox.warm.spare import Spare, SpareFailedError, adopted, prepared, send
 
 SPARE: Final = b"S"
+AT_ONCE: Final = b"N"
 START_S: Final = 60.0
 """Imports of a large environment from a cold disk take this long at most."""
 SPARE_S: Final = 5.0
@@ -65,8 +66,12 @@ class Zygote:
         """KiB that it holds."""
         return None if self.box.group is None else self.box.group.usage().current_kb
 
-    async def spare(self, limits: Limits) -> Spare:
+    async def spare(self, limits: Limits, *, at_once: bool = False) -> Spare:
         """Fork one more process, for a run of such limits in the first place.
+
+        Args:
+            limits: of its control group.
+            at_once: whether a run waits for it.
 
         Raises:
             SpareFailedError: it could not be made.
@@ -75,7 +80,8 @@ class Zygote:
             wires = undo.enter_context(Wires())
             supervisor, its_end = _socket_pair(undo, theirs)
             tool, tools_end = _socket_pair(undo, theirs)
-            supervisor.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            for end in (supervisor, tool):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             group = None if self.host.groups is None else self.host.groups.create()
             try:
                 files = [] if group is None else group.enter_files()
@@ -83,11 +89,18 @@ class Zygote:
                     group.limit(limits)
                 for file in files:
                     theirs.callback(os.close, file)
+                given = [its_end.fileno(), tools_end.fileno(), *wires.ends, *files]
                 async with self._turn, asyncio.timeout(SPARE_S):
-                    send(self.control, SPARE, [its_end.fileno(), tools_end.fileno(), *wires.ends, *files])
+                    send(self.control, AT_ONCE if at_once else SPARE, given)
                     theirs.close()
                     wires.hand_over()
                     process = await adopted(supervisor)
+                    undo.callback(process.close)
+                    ready = await prepared(tool)
+                wires.direct = Messages(tool)
+                wires.listen()
+                if group is not None:
+                    group.toll()  # its files are open then
             except BaseException as error:
                 if group is not None:
                     await group.remove()
@@ -105,7 +118,7 @@ class Zygote:
             group=group,
             wires=wires,
             supervisor=supervisor,
-            tool=tool,
+            tool=ready,
             let_go=self._let_go,
         )
 
