@@ -16,11 +16,20 @@ from .workspace import left_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Optional, Set
+    from typing import Callable, Dict, Optional, Protocol, Set
 
-    from .direct import Direct
     from .kernel import Kernel
     from .request import Limits, Request
+
+    class Spokesman(Protocol):
+        """What answers for this process; see `direct`."""
+
+        def delivering(self, deliver: Callable[[str], None]) -> Callable[[str], None]:
+            """What takes the report."""
+
+        def send(self, status: int) -> None:
+            """The end, with its exit code."""
+
 
 NOT_PREPARED = 70
 
@@ -32,7 +41,7 @@ def become_tool(
     report: int,
     stdin: Optional[int],
     kernel: Optional[Kernel] = None,
-    direct: Optional[Direct] = None,
+    direct: Optional[Spokesman] = None,
 ) -> None:
     """Run the tool in this process, write its report and end the process, at the latest by a `SystemExit`.
 

@@ -5,12 +5,14 @@ One that is missing would leave an execution waiting for ever. So a message is d
 each time it is sent that takes twice as long.
 """
 
+import functools
 from collections.abc import Sequence
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Insert,
     and_,
     bindparam,
     case,
@@ -26,7 +28,7 @@ from stepflow_python.messages import Delivery
 from stepflow_python.model.result import Status
 from stepflow_python.store.clock import lease_clock, lease_now
 from stepflow_python.store.schema import deliveries, executions
-from stepflow_python.store.upsert import upsert
+from stepflow_python.store.upsert import upsert_in
 
 RESEND_S = 15.0
 LONGEST_DOUBLINGS = 6
@@ -41,11 +43,19 @@ _put_off = (
 )
 
 
+_first_due = {"due": lease_now() + bindparam("delay_s", type_=Double), "clock": lease_clock()}
+
+
+@functools.cache
+def _keep(dialect: str) -> Insert:
+    return upsert_in(dialect, deliveries, ("execution_id",)).values(_first_due)
+
+
 def keep(connection: Connection, execution_id: str, delivery: Delivery) -> None:
     """Keep a message that was just sent, or is about to be; one that is kept already stays."""
     row = {"execution_id": execution_id, "queue": delivery.queue, "sends": 1, "message": delivery.message}
-    first = {"due": lease_now() + RESEND_S, "clock": lease_clock()}
-    connection.execute(upsert(connection, deliveries, key=("execution_id",)).values(first), row)
+    row |= {"delay_s": RESEND_S}
+    connection.execute(_keep(connection.dialect.name), row)
 
 
 def forget(connection: Connection, execution_id: str) -> None:

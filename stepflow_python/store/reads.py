@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, func, select, tuple_
 
 from stepflow_python.model.history import (
     EarlierAttempt,
@@ -55,6 +55,15 @@ SUMMARY = (
 )
 
 
+# Asked again and again by whoever waits for a result: building a statement costs more than running it.
+_result = (
+    select(attempts, executions.c.queued_at)
+    .select_from(attempts.join(executions, FINAL))
+    .where(executions.c.id == bindparam("of_id"))
+)
+_files = select(files.c.name, files.c.content).where(files.c.attempt_id == bindparam("of_attempt")).order_by(files.c.id)
+
+
 def summaries(query: HistoryFilter, *, by_tool_id: bool, after: Key | None, limit: int) -> Select[tuple[object, ...]]:
     """The statement of one page, newest first, one line more than `limit` to see whether there are further ones."""
     statement = select(*SUMMARY).select_from(executions.outerjoin(attempts, FINAL))
@@ -101,16 +110,10 @@ def _earlier_attempts(connection: Connection, record: ExecutionRecord) -> tuple[
 
 def read_result(connection: Connection, execution_id: str) -> ExecutionResult | None:
     """The result on record, if the execution has ended."""
-    statement = (
-        select(attempts, executions.c.queued_at)
-        .select_from(attempts.join(executions, FINAL))
-        .where(executions.c.id == execution_id)
-    )
-    row = connection.execute(statement).mappings().one_or_none()
+    row = connection.execute(_result, {"of_id": execution_id}).mappings().one_or_none()
     if row is None:
         return None
-    left = select(files.c.name, files.c.content).where(files.c.attempt_id == row["id"]).order_by(files.c.id)
-    found = {row.name: bytes(row.content) for row in connection.execute(left)}
+    found = {left.name: bytes(left.content) for left in connection.execute(_files, {"of_attempt": row["id"]})}
     return rows.result_of(row, queued_at=row["queued_at"], files=found)
 
 

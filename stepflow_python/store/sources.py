@@ -16,6 +16,13 @@ _known_module = select(modules.c.id).where(
 )
 
 
+_used = (
+    update(environments)
+    .where(environments.c.id == bindparam("of_id"))
+    .values(last_used=bindparam("last_used"), status="ready")
+)
+
+
 def record_module(connection: Connection, module: PythonModule, tool: Tool, *, moment: datetime) -> int | None:
     """The row of a tool's source, made once for each source: each new one is the tool's next version."""
     if tool.id is None or not module.source_hash:
@@ -47,8 +54,7 @@ def _lock_tool(connection: Connection, tool: Tool, *, moment: datetime) -> int:
 
 def record_environment(connection: Connection, environment: Environment, *, moment: datetime) -> None:
     """Note that an environment was used; what is in it never changes, so it is written once."""
-    used = update(environments).where(environments.c.id == environment.id)
-    if connection.execute(used.values(last_used=moment, status="ready")).rowcount:
+    if connection.execute(_used, {"of_id": environment.id, "last_used": moment}).rowcount:
         return
     row = rows.environment_row(environment, moment=moment)
     connection.execute(upsert(connection, environments, key=("id",), changed=("last_used", "status")), row)

@@ -10,12 +10,13 @@ from stepflow_python.store.urls import SQLITE
 
 def upsert(connection: Connection, table: Table, *, key: tuple[str, ...], changed: tuple[str, ...] = ()) -> Insert:
     """`INSERT ... ON CONFLICT (key) DO UPDATE` of the columns `changed`; of none: `DO NOTHING`."""
-    return _statement(connection.dialect.name, table, key, changed)
+    return upsert_in(connection.dialect.name, table, key, changed)
 
 
 # Building a statement costs more than running it.
 @functools.cache
-def _statement(dialect: str, table: Table, key: tuple[str, ...], changed: tuple[str, ...]) -> Insert:
+def upsert_in(dialect: str, table: Table, key: tuple[str, ...], changed: tuple[str, ...] = ()) -> Insert:
+    """As `upsert`, for a database of this name."""
     if dialect == SQLITE:
         lite = sqlite.insert(table)
         if not changed:
