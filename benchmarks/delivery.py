@@ -30,7 +30,7 @@ PACE_PER_S = 100
 def figures(*, quick: bool) -> list[Figure]:
     """Throughput of queued no-op tasks, and time from publishing to the start of an idle worker's task."""
     tasks, paced, rounds = (1_000, 150, 3) if quick else (4_000, 1_000, 3)
-    baseline = REDIS if _redis_answers() else "sqla+sqlite"
+    baseline = REDIS if redis_answers() else "sqla+sqlite"
     # By turns, so that a noisy neighbour disturbs both alike.
     pairs = [[_measure(broker, tasks=tasks, paced=paced) for broker in ("embedded", baseline)] for _ in range(rounds)]
     ours, theirs = zip(*pairs, strict=True)
@@ -53,15 +53,7 @@ def figures(*, quick: bool) -> list[Figure]:
 def _measure(broker: str, *, tasks: int, paced: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         app = _app(broker, Path(home))
-        began = time.perf_counter()
-        for _ in range(tasks):
-            app.send_task(TASK, args=[0.0, tasks])
-        publish = tasks / (time.perf_counter() - began)
-        ends = _lines(_worker(broker, home), tasks)["starts"]
-        ends.sort()
-        low, high = tasks // 20, tasks - tasks // 20 - 1
-        throughput = (high - low) / (ends[high] - ends[low])
-
+        publish, throughput = _rates(broker, app, home, tasks)
         worker = _worker(broker, home)
         app.send_task(TASK, args=[0.0, paced + 1])  # its start shows that the worker is there
         if worker.stdout:
@@ -80,6 +72,27 @@ def _measure(broker: str, *, tasks: int, paced: int) -> dict[str, float]:
         "latency_p50": delays[len(delays) // 2] * 1000,
         "latency_p95": delays[int(len(delays) * 0.95)] * 1000,
     }
+
+
+def _rates(broker: str, app: Celery, home: str, tasks: int) -> tuple[float, float]:
+    """Tasks published, and tasks started, a second."""
+    began = time.perf_counter()
+    for _ in range(tasks):
+        app.send_task(TASK, args=[0.0, tasks])
+    publish = tasks / (time.perf_counter() - began)
+    ends = sorted(_lines(_worker(broker, home), tasks)["starts"])
+    low, high = tasks // 20, tasks - tasks // 20 - 1
+    return publish, (high - low) / (ends[high] - ends[low])
+
+
+def no_op_rate(broker: str, tasks: int) -> float:
+    """No-op tasks a second that a worker starts which has nothing else to do."""
+    with tempfile.TemporaryDirectory() as home:
+        app = _app(broker, Path(home))
+        _, throughput = _rates(broker, app, home, tasks)
+        _forget_queue(app)
+        app.close()
+    return throughput
 
 
 def _forget_queue(app: Celery) -> None:
@@ -109,7 +122,8 @@ def _lines(worker: "subprocess.Popen[str]", count: int) -> dict[str, list[float]
     return {name: values[-count:] for name, values in facts.items()}
 
 
-def _redis_answers() -> bool:
+def redis_answers() -> bool:
+    """Whether there is a server to compare with."""
     try:
         socket.create_connection(("127.0.0.1", 6379), timeout=0.5).close()
     except OSError:

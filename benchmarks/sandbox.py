@@ -56,12 +56,17 @@ async def _measured(*, rounds: int) -> list[Figure]:
             "bare": lambda: bare(standard),
         }
         anchor = await _anchor(environment)
-        times: dict[str, list[float]] = {name: [] for name in (*contenders, "bubblewrap")}
+        times: dict[str, list[float]] = {name: [] for name in (*contenders, "answered", "bubblewrap")}
         try:
             for _ in range(rounds + 3):
                 for name, contender in contenders.items():
                     started = time.perf_counter()
                     outcome = await contender()
+                    if name == "isolated":
+                        times["answered"].append((time.perf_counter() - started) * 1000)
+                    # What is cleared away behind a run belongs to what it takes, as it does to the anchor.
+                    for box in boxes:
+                        await box._aside.settle()  # noqa: SLF001 - what is measured is inside
                     times[name].append((time.perf_counter() - started) * 1000)
                     assert outcome.result == 42, outcome  # noqa: S101 - a figure of a failing run is none
                 started = time.perf_counter()
@@ -87,6 +92,16 @@ def _figures(times: dict[str, list[float]]) -> list[Figure]:
         )
         for quantile in ("p50", "p95")
     ]
+    found.append(
+        Figure.of(
+            id="cold_answered_p50",
+            name="of that run, until its answer, p50, beside the same",
+            value=round(_quantile(times["answered"], "p50"), 2),
+            unit="ms",
+            baseline=round(_quantile(anchor, "p50"), 2),
+            goal="<= 1.2x",
+        )
+    )
     costs = (
         ("isolation_cost", "what isolation adds to a bare cold run, p50", "isolated", "bare", "<= 6 ms"),
         ("filter_cost", "of it, the filter of every run, p50", "standard", "unfiltered", "<= 0.5 ms"),
