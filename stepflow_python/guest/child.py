@@ -16,18 +16,15 @@ from .workspace import left_report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Optional, Protocol, Set
+    from typing import Dict, Optional, Protocol, Set
 
     from .kernel import Kernel
     from .request import Limits, Request
 
-    class Spokesman(Protocol):
-        """What answers for this process; see `direct`."""
+    class Word(Protocol):
+        """See `last_word`."""
 
-        def delivering(self, deliver: Callable[[str], None]) -> Callable[[str], None]:
-            """What takes the report."""
-
-        def send(self, status: int) -> None:
+        def say(self, status: int) -> None:
             """The end, with its exit code."""
 
 
@@ -41,7 +38,7 @@ def become_tool(
     report: int,
     stdin: Optional[int],
     kernel: Optional[Kernel] = None,
-    direct: Optional[Spokesman] = None,
+    word: Optional[Word] = None,
 ) -> None:
     """Run the tool in this process, write its report and end the process, at the latest by a `SystemExit`.
 
@@ -53,7 +50,7 @@ def become_tool(
         report: the file for the report; every other descriptor above 2 is closed, but for the request's own line.
         stdin: a file to read standard input from; none leaves it.
         kernel: whom to ask for the confinement of the request; none where it has none and the supervisor is open.
-        direct: what answers for a process that waited for its run, and is dressed and settled already.
+        word: the last one of a process that waited for its run, and is dressed and settled already.
     """
     sink = Sink(report, request)
     try:
@@ -62,14 +59,14 @@ def become_tool(
         if stdin is not None:
             posix.dup2(stdin, 0)
             posix.close(stdin)
-        if direct is None:
+        if word is None:
             settle({report} if request.line is None else {report, request.line})
         _limit(request.limits)
         if kernel is not None:
             from .confine import confine
 
             confine(kernel, request.confinement)
-        if direct is None:
+        if word is None:
             dress(prefix=request.prefix, site_packages=request.site_packages, env=request.env)
         else:
             _add_variables(request.env)
@@ -84,9 +81,8 @@ def become_tool(
 
         sink.write(failure("internal_error", f"the run could not be prepared: {type(error).__name__}: {error}"))
         posix._exit(NOT_PREPARED)
-    deliver = sink.write if direct is None else direct.delivering(sink.write)
-    beginning = Beginning(request.module_name, told=None if direct is None else direct.send)
-    beginning.end(run_tool(request, source, deliver=deliver))
+    beginning = Beginning(request.module_name, told=None if word is None else word.say)
+    beginning.end(run_tool(request, source, deliver=sink.write))
 
 
 class Sink:

@@ -1,8 +1,7 @@
 """Two processes that wait for one run: the supervisor of its box, and the one that becomes the tool.
 
 Both are forked from a zygote and made a box of their own before the host knows of them. All they lack is the request,
-which the host sends to the tool's process. That one answers for itself where it can; else its supervisor does, which
-was told what bounds the answer and sleeps until then.
+which the host sends to the tool's process; to the supervisor, which sleeps, it sends what bounds the answer.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ import marshal
 import posix
 import sys
 
-from .anonymous import anonymous_file
 from .calling import call_function
 from .child import Sink, become_tool, settle
 from .confine import confine
-from .direct import Direct
 from .ending import Beginning
 from .kernel import Kernel
+from .last_word import BELL, LastWord, was_said
 from .messages import receive
 from .request import BadRequestError, Fields, Limits, parse_request, read_request
-from .supervisor import NOT_STARTED, Reply, answer, frame, shield, stdin_of, wait_for
+from .supervisor import NOT_STARTED, Ended, Reply, answer, end_the_others, frame, shield, stdin_of
 from .workspace import make_folders, stage
 from .writer import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List
+    from typing import Any, List, NoReturn
 
     from .config import Config
     from .isolate import Isolation
 
+AWAITED = {_signal.SIGCHLD, BELL}
 READY = b"R"
 FAILED = b"X"
 REHEARSAL = marshal.dumps(
@@ -65,12 +64,12 @@ IN_A_FILE = b"F"
 
 
 class Wires:
-    """What the host gave to one run: a socket for each process, the writing ends of the pipes, control groups."""
+    """What the host gave to one run: a socket for each process, pipes to write to, files for the report and to join."""
 
-    __slots__ = ("groups", "reply", "stderr", "stdout", "supervisor", "tool")
+    __slots__ = ("groups", "reply", "report", "stderr", "stdout", "supervisor", "tool")
 
     def __init__(self, descriptors: List[int]) -> None:
-        supervisor, tool, self.stdout, self.stderr, self.reply, *self.groups = descriptors
+        supervisor, tool, self.stdout, self.stderr, self.reply, self.report, *self.groups = descriptors
         self.supervisor: Any = _socket.socket(fileno=supervisor)
         self.tool: Any = _socket.socket(fileno=tool)
 
@@ -92,7 +91,6 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
         kernel.isolate(config.folders, kept=config.kept, network=config.network)
         posix.chdir(config.folders[0][0])
         make_folders(config.output_folder)
-        report = anonymous_file("report")
         kernel.give_up_rights()
         confine(kernel, config.confinement)
         child = posix.fork()
@@ -102,41 +100,76 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
     if child == 0:
         wires.supervisor.close()
         posix.close(wires.reply)
-        _become_tool(wires, report=report, rehearsed=rehearsed)
+        _become_tool(wires, rehearsed=rehearsed)
         return
     kernel.close_to_others(closed=True)
     wires.tool.close()
     for descriptor in (wires.stdout, wires.stderr):
         posix.close(descriptor)
     shield()
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
+    was_said(wires.report)  # its code's pages are this process's own then
     wires.supervisor.send(READY)
-    _supervise(wires, child=child, report=report)
+    _supervise(wires, child=child)
 
 
-def _supervise(wires: Wires, *, child: int, report: int) -> None:
-    """Sleep until the tool's process has ended without an answer of its own, and answer for it."""
-    ended = wait_for(child)
+def _supervise(wires: Wires, *, child: int) -> None:
+    """Sleep until the tool's process has said its last word, and pass that on; or has ended, and answer for it."""
+    ended = _end_of(child, wires)
     message, _ = receive(wires.supervisor)
     if not message:
         posix._exit(0)
     fields = Fields(marshal.loads(message), "bounds")  # noqa: S302 - only the trusted host can have written it
     limits = Limits(Fields(fields.take("limits", dict), "limits"))
     ended.cpu_ms = max(ended.cpu_ms - fields.take("waited_ms", float), 0.0)
-    answer(limits, fields.take("output_folder", str), Reply(wires.reply), report=report, ended=ended)
+    answer(limits, fields.take("output_folder", str), Reply(wires.reply), report=wires.report, ended=ended)
+    _wait_for_the_end()
+
+
+def _end_of(child: int, wires: Wires) -> Ended:
+    """How the tool's process ended; does not return where that said its last word instead."""
+    cpu_ms = 0.0
     while True:
-        # The host ends us, and what is left with us, once it has what it waits for: taking processes apart is work for
-        # a processor that the host may want.
+        if _signal.sigwait(AWAITED) == BELL:
+            if was_said(wires.report):
+                # With the time of orphans, which it could not know of.
+                Reply(wires.reply).send(b"D", b"%d" % cpu_ms)
+                _wait_for_the_end()
+            continue
+        pid, status, usage = _reaped()
+        while pid:
+            cpu_ms += (usage.ru_utime + usage.ru_stime) * 1e3
+            if pid == child:
+                cpu_ms += end_the_others() * 1e3
+                return Ended.by(status, cpu_ms=cpu_ms, maxrss_kb=usage.ru_maxrss)
+            pid, status, usage = _reaped()
+
+
+def _reaped() -> Any:
+    """A process that has ended, as `wait4` gives it; 0 in place of its number if there is none."""
+    try:
+        return posix.wait4(-1, posix.WNOHANG)
+    except ChildProcessError:
+        return 0, 0, None
+
+
+def _wait_for_the_end() -> NoReturn:
+    """The host ends us, and what is left with us, once it has what it waits for.
+
+    To take processes apart is work for a processor that the host may want.
+    """
+    while True:
         _signal.pause()
 
 
-def _become_tool(wires: Wires, *, report: int, rehearsed: bool) -> None:
+def _become_tool(wires: Wires, *, rehearsed: bool) -> None:
     posix.dup2(wires.stdout, 1)
     posix.dup2(wires.stderr, 2)
-    settle({report, wires.tool.fileno()})
+    settle({wires.report, wires.tool.fileno()})
     reseed()
     kernel = Kernel()
     if rehearsed:
-        rehearse(wires.tool.fileno(), report, kernel)
+        rehearse(wires.report, kernel)
     wires.tool.send(READY)
     message, descriptors = receive(wires.tool)
     if not message:
@@ -152,13 +185,14 @@ def _become_tool(wires: Wires, *, report: int, rehearsed: bool) -> None:
         wires.tool.send(frame(b"X", str(error).encode("utf-8", "replace")))
         posix._exit(NOT_STARTED)
     wires.tool.send(frame(b"B"))
+    wires.tool.close()
     if file is not None:
         posix.close(file)
-    direct = Direct(wires.tool.detach(), request)
-    become_tool(request, source, report=report, stdin=stdin, kernel=kernel, direct=direct)
+    word = LastWord(wires.report, request)
+    become_tool(request, source, report=wires.report, stdin=stdin, kernel=kernel, word=word)
 
 
-def rehearse(channel: int, report: int, kernel: Kernel) -> None:
+def rehearse(report: int, kernel: Kernel) -> None:
     """Do what is about to be done for a tool, with a few lines of ours.
 
     The pages that this writes to are this process's own then: copied one by one later, they would cost a run a
@@ -168,15 +202,16 @@ def rehearse(channel: int, report: int, kernel: Kernel) -> None:
     posix.unlink(stage(request))
     kernel.close_to_others(closed=False)
     confine(kernel, request.confinement)
-    sink, direct = Sink(report, request), Direct(channel, request)
+    sink, word = Sink(report, request), LastWord(report, request)
     beginning = Beginning(request.module_name)
     namespace: Any = {}
     exec(compile(request.source, "rehearsal", "exec", dont_inherit=True), namespace)  # noqa: S102 - ours
-    direct.delivering(sink.write)(to_json(call_function(request, namespace)))
+    sink.write(to_json(call_function(request, namespace)))
+    beginning.rehearse()
+    word.is_all()
+    word.of(0)
     posix.ftruncate(report, 0)
     posix.lseek(report, 0, 0)
-    beginning.rehearse()
-    direct.rehearse(0)
 
 
 def reseed() -> None:

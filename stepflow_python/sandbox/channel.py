@@ -5,6 +5,7 @@ A guest can forge its own answer; nothing in it is more than data about this one
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -16,6 +17,8 @@ from stepflow_python.model.result import ExceptionInfo
 from stepflow_python.model.values import Value
 
 HEADER: Final = 9
+LENGTH_BYTES: Final = 8
+LAST_WORD: Final = b"\0last word\0"
 MAX_DEPTH: Final = 240
 MOST: Final = 2**53
 """Above any figure of a run, and still a number to every database."""
@@ -74,11 +77,20 @@ class Answer:
 class AnswerReader:
     """Takes bytes, gives an `Answer`; past its bound it takes no more and says so.
 
-    `began` is called when the guest goes on to the tool, `over` when nothing more will be taken.
+    `report` is the file that the guest may leave an answer in; `began` is called when the guest goes on to the tool,
+    `over` when nothing more will be taken.
     """
 
-    def __init__(self, limits: Limits, *, began: Notified | None = None, over: Notified | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        report: int | None = None,
+        began: Notified | None = None,
+        over: Notified | None = None,
+    ) -> None:
         self.answer = Answer()
+        self._report = report
         self._began = began or _nobody
         self._over = over or _nobody
         self._buffer = bytearray()
@@ -141,11 +153,34 @@ class AnswerReader:
                     answer.fault = body.decode("utf-8", "replace")[:1000]
                 case b"E":
                     answer.complete = True
+                case b"D" if self._report is not None:
+                    self._take_left(self._report, orphans_ms=int(body))
                 case _:
                     answer.fault = f"a frame of the unknown kind {kind!r}"
         except (ValueError, RecursionError, ValidationError) as error:
             answer.fault = f"frame {kind.decode('ascii', 'replace')}: {_short(error)}"
         return not answer.is_over()
+
+    def _take_left(self, file: int, *, orphans_ms: int) -> None:
+        """Take the answer that a tool's process has left: report, status, the status's length, the last word.
+
+        Args:
+            file: where it is; it may still be written to.
+            orphans_ms: CPU time of processes that the tool's did not wait for.
+        """
+        size = os.fstat(file).st_size
+        if size > self._bound:
+            raise ValueError(f"a report of {size} bytes")
+        data = os.pread(file, size, 0).removesuffix(LAST_WORD)
+        end = len(data) - LENGTH_BYTES
+        begin = end - int.from_bytes(data[max(end, 0) :], "big")
+        if not 0 <= begin <= end:
+            raise ValueError("a last word without a status")
+        if begin:
+            self.answer.report = Report.model_validate(_loads(data[:begin]))
+        status = SupervisorStatus.model_validate_json(data[begin:end])
+        self.answer.status = status.model_copy(update={"cpu_ms": status.cpu_ms + orphans_ms})
+        self.answer.complete = True
 
     def _take_file(self, body: bytes) -> None:
         length = int.from_bytes(body[:4], "big")

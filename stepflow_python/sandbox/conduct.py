@@ -51,7 +51,8 @@ async def conduct(running: Running, wires: Wires, start: Start, cancel: asyncio.
     run, box = running.run, running.box
     # Without a pid namespace, the supervisor's last word does not mean that all others are gone.
     contained = box.tier is IsolationTier.NAMESPACES
-    answer = AnswerReader(run.limits, began=running.began, over=running.over.set if contained else None)
+    over = running.over.set if contained else None
+    answer = AnswerReader(run.limits, report=wires.report, began=running.began, over=over)
     stdout = Capture(run.limits.output_bytes, lambda: running.stop(Status.OUTPUT_EXCEEDED, Limit.OUTPUT))
     stderr = Capture(run.limits.output_bytes, lambda: running.stop(Status.OUTPUT_EXCEEDED, Limit.OUTPUT))
     running.streams = (stdout, stderr)

@@ -117,11 +117,12 @@ class Messages:
 
 
 class Wires:
-    """The three pipes of a run, and the socket to its tool's process, if that speaks for itself."""
+    """The three pipes of a run, and of one that waited the socket to its tool's process and the file for its report."""
 
     def __init__(self) -> None:
         self.stdout, self.stderr, self.reply = self.all = (Pipe(), Pipe(), Pipe())
         self.direct: Messages | None = None
+        self.report: int | None = None
 
     def __enter__(self) -> Self:
         """They are closed at the end of the block."""
@@ -165,6 +166,9 @@ class Wires:
             pipe.close()
         if self.direct is not None:
             self.direct.close()
+        if self.report is not None:
+            os.close(self.report)
+            self.report = None
 
 
 def _drop(data: bytes) -> None:

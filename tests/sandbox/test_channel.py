@@ -1,13 +1,14 @@
 """The answer of a guest is data of a stranger: whatever arrives, the host keeps what is whole and says what is not."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stepflow_python.model.limits import Limits
-from stepflow_python.sandbox.channel import MAX_DEPTH, AnswerReader
+from stepflow_python.sandbox.channel import MAX_DEPTH, Answer, AnswerReader
 
 LIMITS = Limits(result_bytes=10_000, output_files=3, output_files_bytes=1000)
 
@@ -36,6 +37,53 @@ def read(data: bytes) -> AnswerReader:
 
 STATUS = frame(b"S", b'{"exit": 0, "signal": null, "cpu_ms": 1.5, "maxrss_kb": 9000}')
 WHOLE = frame(b"B") + report({"a": [1, "é"]}) + STATUS + output("a/b.txt", b"hi") + frame(b"E")
+
+
+LAST_WORD = b"\0last word\0"
+SAID = b'{"exit": 0, "signal": null, "cpu_ms": 1.5, "maxrss_kb": 9000}'
+
+
+def left(content: bytes) -> Answer:
+    """What a reader makes of an answer that the tool's process left in its file."""
+    file = os.memfd_create("report")
+    try:
+        os.write(file, content)
+        reader = AnswerReader(LIMITS, report=file)
+        reader.feed(frame(b"B") + frame(b"D", b"2"))
+        return reader.answer
+    finally:
+        os.close(file)
+
+
+def test_an_answer_may_be_left() -> None:
+    """Report, status, the status's length, the last word; the time of orphans is added."""
+    answer = left(b'{"ok": true, "value": 7}' + SAID + len(SAID).to_bytes(8, "big") + LAST_WORD)
+    assert answer.complete
+    assert answer.report is not None
+    assert answer.report.value == 7
+    assert answer.status is not None
+    assert answer.status.cpu_ms == 3.5
+
+
+@given(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda data: data + LAST_WORD)))
+def test_what_is_left_is_believed_only_as_far_as_it_goes(content: bytes) -> None:
+    """A stranger wrote it: an answer that cannot be used is a fault, never an exception."""
+    answer = left(content)
+    assert answer.complete is (answer.fault is None)
+
+
+def test_nothing_can_be_left_where_there_is_no_file() -> None:
+    """Such a run's answer comes in frames."""
+    assert read(frame(b"D", b"0")).answer.fault is not None
+
+
+def test_a_message_is_whole() -> None:
+    """Of a process that speaks for itself: half a frame is none."""
+    reader = AnswerReader(LIMITS)
+    reader.take(frame(b"B"))
+    assert reader.answer.fault is None
+    reader.take(frame(b"X", b"why")[:-1])
+    assert reader.answer.fault is not None
 
 
 @given(st.lists(st.integers(1, 40), max_size=40))

@@ -244,6 +244,43 @@ def test_what_an_import_ahead_could_change_runs_cold(make: Make, fields: Any) ->
     assert (outcome.warm, outcome.result) == (False, "files" in fields)
 
 
+ORPHANED = """
+import os, time
+def f(seconds):
+    if os.fork() == 0:
+        if os.fork() == 0:
+            until = time.process_time() + seconds
+            while time.process_time() < until:
+                pass
+        os._exit(0)
+    os.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(-1, 0)
+        except ProcessLookupError:
+            return "alone"
+        time.sleep(0.01)
+"""
+
+
+def test_orphans_are_reaped_and_counted(make: Make) -> None:
+    """One that ends before the tool does neither keeps its run from ending nor runs for nothing."""
+    sandbox = make(eager=True)
+    outcome = sandbox.run(ORPHANED, arguments={"seconds": 0.2}, limits=Limits(timeout_s=60))
+    assert (outcome.warm, outcome.result) == (True, "alone")
+    assert outcome.cpu_time_ms is not None
+    assert outcome.cpu_time_ms >= 150
+
+
+def test_what_is_left_behind_ends_with_its_run(make: Make) -> None:
+    """A process that goes on is counted too, and is gone."""
+    sandbox = make(eager=True)
+    source = "import os, time\ndef f():\n    if os.fork() == 0:\n        time.sleep(600)\n    return 1\n"
+    outcome = sandbox.run(source)
+    assert (outcome.warm, outcome.result, outcome.return_code) == (True, 1, 0)
+
+
 def test_many_at_a_time(make: Make) -> None:
     """More callers than waiting processes each get their own answer."""
     sandbox = make(eager=True, spares=3)

@@ -89,7 +89,8 @@ class Zygote:
                     group.limit(limits)
                 for file in files:
                     theirs.callback(os.close, file)
-                given = [its_end.fileno(), tools_end.fileno(), *wires.ends, *files]
+                wires.report = os.memfd_create("report")
+                given = [its_end.fileno(), tools_end.fileno(), *wires.ends, wires.report, *files]
                 async with self._turn, asyncio.timeout(SPARE_S):
                     send(self.control, AT_ONCE if at_once else SPARE, given)
                     theirs.close()

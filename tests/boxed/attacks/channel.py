@@ -45,6 +45,25 @@ def writes_frames_to_every_descriptor(world: World) -> Any:
 
 
 @harmless()
+def rings_for_its_supervisor(world: World) -> Any:
+    """As a process does that waited for its run, when it has said its last word; here there is none yet."""
+    for _ in range(200):
+        for number in (1, os.getppid()):
+            try:
+                os.kill(number, signal.SIGUSR1)
+            except OSError:
+                continue
+    return "true"
+
+
+@harmless()
+def writes_half_a_last_word(world: World) -> Any:
+    """The end of an answer without its beginning, and nobody rings."""
+    _everywhere(b"\x7f" * 8 + b"\0last word\0")
+    return "true"
+
+
+@harmless()
 def closes_every_descriptor(world: World) -> Any:
     os.closerange(0, 1024)
     return "true"

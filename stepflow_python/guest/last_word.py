@@ -1,0 +1,88 @@
+"""How the process of a tool that waited for its run says that it is over, without being over.
+
+It adds to its report how it ends, and rings for its supervisor, which only tells the host that the answer is there: to
+wait until the kernel has taken a process apart, to look for files and to copy the report would take a millisecond more.
+That is so where nothing was written to the output folder and no other process is left. In all other cases the
+process ends, and its supervisor answers for it.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` wraps it in enums, which costs a millisecond
+import posix
+import resource
+
+from .child import identity
+from .supervisor import Ended, status_of
+from .workspace import FOLDER_FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .request import Request
+
+LAST_WORD = b"\0last word\0"
+"""What a report ends with that the host may take: before it the status, and its length in eight bytes."""
+BELL = _signal.SIGUSR1
+
+
+class LastWord:
+    """The last word of this process; those that the tool forks from it have none."""
+
+    __slots__ = ("_folder", "_identity", "_owner", "_report", "_used_ms")
+
+    def __init__(self, report: int, request: Request) -> None:
+        self._report = report
+        self._identity = identity(report)
+        self._folder = request.output_folder
+        self._owner = posix.getpid()
+        self._used_ms = _cpu_ms()
+
+    def say(self, status: int) -> None:
+        """Say that the run is over, and wait to be killed; nothing where the supervisor has to answer."""
+        if posix.getpid() != self._owner or identity(self._report) != self._identity:
+            return
+        try:
+            if not self.is_all():
+                return
+            word = self.of(status)
+            posix.lseek(self._report, 0, 2)
+            if posix.write(self._report, word) != len(word):
+                return
+            posix.kill(posix.getppid(), BELL)
+        except (OSError, ValueError):  # whatever a tool has done to it: the supervisor is still there
+            return
+        while True:
+            _signal.pause()
+
+    def of(self, status: int) -> bytes:
+        """The end of a report."""
+        largest_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        ended = Ended(status & 0xFF, None, cpu_ms=max(_cpu_ms() - self._used_ms, 0.0), maxrss_kb=largest_kb)
+        text = status_of(ended, flooded=False, files_error=None)
+        return text + len(text).to_bytes(8, "big") + LAST_WORD
+
+    def is_all(self) -> bool:
+        """Whether there are no files to be taken out, and no other processes whose time has to be counted."""
+        folder = posix.open(self._folder, FOLDER_FLAGS)
+        try:
+            if posix.listdir(folder):
+                return False
+        finally:
+            posix.close(folder)
+        try:
+            posix.kill(-1, 0)  # to all that may be sent signals, but for process 1 and this one
+        except ProcessLookupError:
+            return True
+        return False
+
+
+def was_said(report: int) -> bool:
+    """Whether a report ends with a last word."""
+    size = posix.fstat(report).st_size
+    return posix.pread(report, len(LAST_WORD), max(size - len(LAST_WORD), 0)) == LAST_WORD
+
+
+def _cpu_ms() -> float:
+    """CPU time of this process and of those that it has waited for."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime) * 1e3
