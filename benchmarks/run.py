@@ -13,7 +13,7 @@ from figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("parsing", "environments", "sandbox", "warm", "extensions", "store", "delivery", "jobs")
+PARTS = ("parsing", "environments", "sandbox", "warm", "extensions", "store", "delivery", "stopping", "jobs")
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 
