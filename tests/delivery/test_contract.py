@@ -116,7 +116,7 @@ def test_a_killed_workers_job_is_taken_over(pair: Stepflow, mark: str) -> None:
             wait_for_processes(mark, there=False)
             wait_until(pair, "survivor", partial(is_at, attempt=2))
             wait_for_processes(mark, there=True)
-            assert pair("cancel", "survivor").code == 0
+            assert pair.here("cancel", "survivor").code == 0
             ended = wait_for_end(pair, "survivor")
     assert (ended["status"], ended["attempts"], ended["result"]["stdout"]) == ("cancelled", 2, "before\n")
     assert attempts_of(pair) == {"survivor": 2}

@@ -1,10 +1,11 @@
 """Faults of what lies below: a clock that jumps, a lock that stays, a disk that is full, messages that are none."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
-import sqlite3
+import socket
 import subprocess
 import sys
 import threading
@@ -12,9 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import ConnectionError, Redis  # noqa: A004 - the name of Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+from sqlalchemy import text
 from support.cli import Stepflow
 from support.product import (
     attempts_of,
+    make_due,
     send,
     settings_of,
     sleeper,
@@ -27,9 +33,16 @@ from support.services import postgresql_database
 from stepflow_python.messaging.app import make_app
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.ports import Claim
+from stepflow_python.store.engines import writing_engine
 from stepflow_python.store.opening import Store
+from stepflow_python.store.urls import place_of
 
 EMBEDDED = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
+EACH_RECORD = pytest.mark.parametrize("pair", ["embedded+sqlite", "rabbitmq+postgresql"], indirect=True)
+EACH_BROKER = pytest.mark.parametrize("pair", ["embedded+sqlite", "redis+sqlite", "rabbitmq+postgresql"], indirect=True)
+LOCKED_S = 20
+TESTS = Path(__file__).resolve().parents[1]
+FAKED = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
 CLAIM = """
 import asyncio, sys
 from stepflow_python.model.request import ExecutionRequest
@@ -65,7 +78,7 @@ def test_a_clock_that_jumps_ends_no_claim(jump: str, url: str) -> None:
     async def scenario(store: Store) -> None:
         assert await store.ledger.claim(request("held")) == Claim(attempt=1)
         words = [faketime, "-f", f"{jump}s", sys.executable, "-c", CLAIM, url]
-        environ = os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+        environ = os.environ | FAKED
         done = await asyncio.to_thread(
             subprocess.run, words, env=environ, capture_output=True, text=True, timeout=60, check=False
         )
@@ -74,21 +87,28 @@ def test_a_clock_that_jumps_ends_no_claim(jump: str, url: str) -> None:
     with_store(url, scenario)
 
 
-@EMBEDDED
-@pytest.mark.timeout(180)
+@contextlib.contextmanager
+def locked(stepflow: Stepflow) -> Iterator[None]:
+    """Nobody else can write executions."""
+    engine = writing_engine(place_of(settings_of(stepflow).database))
+    with engine.begin() as connection:  # of a SQLite file this is BEGIN IMMEDIATE
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("LOCK TABLE executions IN ACCESS EXCLUSIVE MODE"))
+        yield
+    engine.dispose()
+
+
+@EACH_RECORD
 def test_a_record_that_is_locked_for_twenty_seconds(pair: Stepflow, mark: str) -> None:
     """A job that runs meanwhile goes on, keeps its claim, and is stopped and recorded afterwards: one attempt."""
     long = Stepflow(home=pair.home, settings={**pair.settings, "LEASE": "30"})
     with long.worker("--concurrency", "2"):
         send(long, sleeper("through", mark))
         wait_for_processes(mark, there=True)
-        database = sqlite3.connect(long.home / "stepflow.db", isolation_level=None)
-        database.execute("BEGIN IMMEDIATE")
-        threading.Event().wait(20)  # what is tested is that this long a time does no harm
-        database.execute("ROLLBACK")
-        database.close()
+        with locked(long):
+            threading.Event().wait(LOCKED_S)  # what is tested is that this long a time does no harm
         wait_for_processes(mark, there=True)
-        assert long("cancel", "through").code == 0
+        assert long.here("cancel", "through").code == 0
         record = wait_for_end(long, "through")
         send(long, ExecutionRequest(execution_id="next", code="print(1)"))
         assert wait_for_end(long, "next")["status"] == "succeeded"
@@ -96,7 +116,7 @@ def test_a_record_that_is_locked_for_twenty_seconds(pair: Stepflow, mark: str) -
     assert attempts_of(long) == {"through": 1, "next": 1}
 
 
-@EMBEDDED
+@EACH_BROKER
 def test_rubbish_between_good_messages(pair: Stepflow) -> None:
     """A thousand messages that are no requests, and ten that are: all ten run, and the worker is still the same."""
     app = make_app(settings_of(pair))
@@ -121,7 +141,7 @@ def test_rubbish_between_good_messages(pair: Stepflow) -> None:
     assert {(end["status"], end["attempts"]) for end in ends} == {("succeeded", 1)}
 
 
-@EMBEDDED
+@EACH_BROKER
 def test_fifty_megabytes(pair: Stepflow) -> None:
     """A payload of fifty megabytes arrives whole, and its file's length comes back."""
     content = b"\0" * (50 * 1024 * 1024 * 3 // 4)
@@ -135,33 +155,68 @@ def test_fifty_megabytes(pair: Stepflow) -> None:
 
 FULL = """
 mount -t tmpfs -o size=24m none "$STEPFLOW_PYTHON_HOME" || exit 77
-stepflow() { "$PYTHON" -m stepflow_python "$@"; }
-stepflow submit "$TOOL" --id before --json; echo "code $?"
-cat /dev/zero > "$STEPFLOW_PYTHON_HOME/filler" 2>/dev/null
-stepflow submit "$TOOL" --id full --json; echo "code $?"
-rm "$STEPFLOW_PYTHON_HOME/filler"
-stepflow submit "$TOOL" --id full --json; echo "code $?"
+exec "$PYTHON" -m support.full_disk
 """
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    """Record and broker on a disk without room: the submission is refused with why; with room again it is taken."""
-    home, tool = tmp_path / "home", tmp_path / "tool.py"
+def test_a_full_disk(tmp_path: Path, environments: Path) -> None:
+    """Record and broker on a disk without room.
+
+    A submission is refused with why, and taken when there is room; a job that ended meanwhile is recorded then, once.
+    """
+    home = tmp_path / "home"
     home.mkdir()
-    tool.write_text(f"# {'x' * 500_000}\nprint('ran')\n")
-    variables = {"TOOL": str(tool), "PYTHON": sys.executable}
+    away = Stepflow(home=home, settings={"VIRTUAL_ENV_PATH": str(environments), "LEASE": "2"})
+    whoever = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL],
-        env=Stepflow(home=home).environ | variables,
+        ["unshare", *whoever, "--mount", "sh", "-c", FULL],
+        env=away.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"no namespace to mount a small disk in: {done.stderr}")
-    lines = done.stdout.splitlines()
-    assert lines[1::2] == ["code 0", "code 3", "code 0"], done.stdout + done.stderr
-    replies = [json.loads(line) for line in lines[::2]]
-    assert "disk is full" in replies[1]["error"]["message"]
-    assert (replies[0]["status"], replies[2]["status"]) == ("queued", "queued")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["refused"]["code"] == 3
+    assert "disk is full" in found["refused"]["message"]
+    assert found["while full"] == "running"
+    assert found["ends"] == {name: ["succeeded", 1] for name in ("runs", "refused", "after")}
+
+
+@contextlib.contextmanager
+def small_redis(folder: Path) -> Iterator[Redis]:
+    """A server of our own with room for little more than itself."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server to start")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["redis-server", "--port", str(port), "--dir", str(folder), "--save", "", "--maxmemory", "2mb"]
+    with subprocess.Popen([*words, "--maxmemory-policy", "noeviction"], stdout=subprocess.DEVNULL) as process:
+        try:
+            with Redis(port=port, retry=Retry(ConstantBackoff(0.1), 300), retry_on_error=[ConnectionError]) as server:
+                server.ping()
+                yield server
+        finally:
+            process.terminate()
+
+
+def test_a_broker_without_room(tmp_path: Path, environments: Path) -> None:
+    """The submission says why it was not sent, and is queued on record; a worker sends it when there is room."""
+    tool = tmp_path / "tool.py"
+    tool.write_text(f"# {'x' * 900_000}\nprint('ran')\n")
+    with small_redis(tmp_path) as server:
+        url = f"redis://127.0.0.1:{server.connection_pool.connection_kwargs['port']}/0"
+        settings = {"VIRTUAL_ENV_PATH": str(environments), "LEASE": "2", "BROKER_URL": url}
+        stepflow = Stepflow(home=tmp_path / "home", settings=settings)
+        done = stepflow.here("submit", str(tool), "--id", "large", "--json")
+        assert done.code == 3
+        assert "maxmemory" in done.json["error"]["message"]
+        assert stepflow.here("show", "large", "--json").json["status"] == "queued"
+        server.config_set("maxmemory", "100mb")
+        make_due(stepflow)
+        with stepflow.worker("--concurrency", "1"):
+            end = wait_for_end(stepflow, "large")
+    assert (end["status"], end["attempts"]) == ("succeeded", 1)

@@ -33,13 +33,13 @@ def test_following_a_run(pair: Stepflow, mark: str) -> None:
         assert following.stdout is not None
         assert following.stdout.readline() == "before\n"
         assert pieces_on_record(pair) == 1
-        assert pair("logs", "watched").stdout == "before\n"
-        assert pair("cancel", "watched").code == 0
+        assert pair.here("logs", "watched").stdout == "before\n"
+        assert pair.here("cancel", "watched").code == 0
         stdout, stderr = following.communicate(timeout=PATIENCE_S)
         wait_for_end(pair, "watched")
     assert (following.returncode, stdout, stderr) == (0, "", "")
     assert pieces_on_record(pair) == 0
-    assert pair("logs", "watched").stdout == "before\n"
+    assert pair.here("logs", "watched").stdout == "before\n"
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
@@ -51,7 +51,7 @@ def test_following_what_waits(pair: Stepflow) -> None:
     with pair.worker("--concurrency", "1"):
         stdout, stderr = following.communicate(timeout=PATIENCE_S)
     assert (stdout, stderr) == ("0\n1\n2\n", "bad ä\n")
-    unknown = pair("logs", "nobody")
+    unknown = pair.here("logs", "nobody")
     assert unknown.code == 2
     assert "'nobody'" in unknown.stderr
 

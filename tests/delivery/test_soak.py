@@ -10,7 +10,7 @@ import pytest
 from support.services import postgresql_database
 
 SOAK = Path(__file__).resolve().parents[2] / "scripts" / "soak.py"
-JOBS = 120
+JOBS = 80
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite", "redis+sqlite", "redis+postgresql", "rabbitmq+postgresql"])
