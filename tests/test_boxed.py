@@ -28,7 +28,14 @@ SESSIONS = [
 
 @pytest.fixture(scope="module")
 def sessions(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], "subprocess.CompletedProcess[str]"]]:
-    """What each session gave; all that are asked for run two at a time, since most of their time is waiting."""
+    """What each session gave.
+
+    All that are asked for run two at a time, since most of their time is waiting. Where several processes share the
+    tests, each starts its own when it comes to it.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        yield run_session
+        return
     asked = {item.callspec.id: item.callspec.params for item in request.session.items if item.path == request.path}
     with ThreadPoolExecutor(max_workers=2) as pool:
         started = {
@@ -40,16 +47,17 @@ def sessions(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], "s
 
 def run_session(name: str, way: str) -> "subprocess.CompletedProcess[str]":
     """Run a file below `boxed`, as an unprivileged user in namespaces of its own."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"boxed/{name}"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-q", f"boxed/{name}"]
     if way.endswith("landlock"):
         command = [sys.executable, str(SUPPORT / "without_namespaces.py"), *command]
+    kept = {variable: text for variable, text in os.environ.items() if not variable.startswith("PYTEST_")}
     return subprocess.run(
         [sys.executable, SUPPORT / "throwaway.py", *command],
         cwd=TESTS,
-        env={**os.environ, "STEPFLOW_TESTS_BOXED": "1", "STEPFLOW_TESTS_WAYS": way},
+        env={**kept, "STEPFLOW_TESTS_BOXED": "1", "STEPFLOW_TESTS_WAYS": way},
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=1100,
         check=False,
     )
 

@@ -108,11 +108,32 @@ def test_limit(boxes: Boxes, source: str, limits: dict[str, object], status: str
     assert (outcome.status, outcome.limits_met) in ends, outcome
 
 
+TOGETHER = """
+import os
+def f(count):
+    told, tell = os.pipe()
+    gate, closed = os.pipe()
+    for _ in range(count):
+        if os.fork() == 0:
+            os.close(closed)
+            held = bytearray(b'x') * (40 << 20)
+            os.close(tell)
+            os.read(gate, 1)
+            os._exit(0)
+    os.close(tell)
+    os.read(told, 1)
+    os.close(closed)
+    return [os.wait()[1] for _ in range(count)]
+"""
+
+
 def test_two_children_count_together(boxes: Boxes) -> None:
-    """Two children of 40 MiB each do not both live under a limit of 64 MiB, and one does."""
-    source = CHILDREN + "def f():\n    return spread({}, lambda: (bytearray(b'x') * (40 << 20), time.sleep(0.5)))\n"
-    assert boxes(source.format(1), memory_mib=64).result == [0]
-    assert boxes(source.format(2), memory_mib=64).status is Status.MEMORY_EXCEEDED
+    """Two children of 40 MiB each do not both live under a limit of 64 MiB, and one does; each waits for the other."""
+    one, two = (
+        boxes.made(TOGETHER.replace("def f(count)", f"def f(count={count})"), memory_mib=64) for count in (1, 2)
+    )
+    assert boxes.all(one)[0].result == [0]
+    assert boxes.all(two)[0].status is Status.MEMORY_EXCEEDED
 
 
 def test_a_link_is_not_a_file(boxes: Boxes) -> None:
@@ -158,7 +179,7 @@ def f():
 def test_a_run_is_seen_while_it_lasts(boxes: Boxes) -> None:
     """Tier, memory, CPU time and processes of a running tool's whole tree are told; afterwards it is not running."""
     source = CHILDREN + "def f():\n    x = bytearray(b'x') * (30 << 20)\n    spread(2, burn)\n"
-    seen, outcome = boxes.watched(source, until=10, timeout_s=1.5)
+    seen, outcome = boxes.watched(source, until=30, timeout_s=3.0)
     assert outcome.limits_met == (Limit.WALL_TIME,)
     assert {one.isolation for one in seen if one.running} == {boxes.tier}
     assert max(one.memory_usage_kb or 0 for one in seen) > 30 * 1024

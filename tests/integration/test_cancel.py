@@ -48,7 +48,7 @@ def test_what_waits_for_it_is_told(stepflow: Stepflow, mark: str, tmp_path: Path
     with home.worker("--concurrency", "1"):
         waiting = home.start("submit", str(path), "--level", "standard", "--id", "seen", "--wait", "--json")
         wait_for_processes(mark, there=True)
-        assert home("cancel", "seen").stdout == "seen is running and was told to stop\n"
+        assert home.here("cancel", "seen").stdout == "seen is running and was told to stop\n"
         stdout, _ = waiting.communicate(timeout=PATIENCE_S)
     assert waiting.returncode == 130
     assert '"status": "cancelled"' in stdout
@@ -85,7 +85,7 @@ def test_a_killed_run_can_be_run_again(apart: Stepflow, mark: str, tmp_path: Pat
     wait_for_processes(mark, there=False)
     second = apart.start(*words)
     wait_for_processes(mark, there=True)
-    assert apart("cancel", "again").code == 0
+    assert apart.here("cancel", "again").code == 0
     second.communicate(timeout=PATIENCE_S)
     record = wait_for_end(apart, "again")
     assert (record["status"], record["attempts"]) == ("cancelled", 2)

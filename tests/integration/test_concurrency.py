@@ -113,7 +113,7 @@ def test_a_killed_workers_job_is_taken_over(apart: Stepflow, mark: str) -> None:
             record = wait_until(apart, "survivor", partial(is_at, attempt=2))
             assert record["status"] == "running"
             wait_for_processes(mark, there=True)
-            assert apart("cancel", "survivor").code == 0
+            assert apart.here("cancel", "survivor").code == 0
             ended = wait_for_end(apart, "survivor")
             assert second.poll() is None
     assert (ended["status"], ended["attempts"], ended["result"]["stdout"]) == ("cancelled", 2, "before\n")
@@ -147,6 +147,6 @@ def test_a_stopped_worker_ends_its_jobs(stepflow: Stepflow, tmp_path: Path) -> N
         send(home, ExecutionRequest(execution_id="late", code="print('late')"))
         assert worker.wait(PATIENCE_S) == 0
     assert wait_for_end(home, "long")["result"]["stdout"] == "begun\ndone\n"
-    assert home("show", "late", "--json").json["status"] == "queued"
+    assert home.here("show", "late", "--json").json["status"] == "queued"
     with home.worker():
         assert wait_for_end(home, "late")["result"]["stdout"] == "late\n"

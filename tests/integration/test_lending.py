@@ -15,10 +15,10 @@ def test_a_worker_lends(stepflow: Stepflow, tmp_path: Path) -> None:
     tool.write_text(COUNT)
     for number in (1, 2):
         words = ("--function", "count", "--extension", "kv", "--id", f"lent-{number}", "--wait", "--json")
-        assert stepflow("submit", str(tool), *words, timeout_s=120).json["result"] == number
-    record = stepflow("show", "lent-2", "--json").json
+        assert stepflow.here("submit", str(tool), *words).json["result"] == number
+    record = stepflow.here("show", "lent-2", "--json").json
     assert [(call["function"], call["outcome"]) for call in record["extension_calls"]] == [("get", "ok"), ("set", "ok")]
-    assert "called kv.get: ok" in stepflow("show", "lent-2").stdout
+    assert "called kv.get: ok" in stepflow.here("show", "lent-2").stdout
 
 
 @pytest.mark.usefixtures("worker")
@@ -26,6 +26,6 @@ def test_a_worker_does_not_lend_what_was_not_asked_for(stepflow: Stepflow, tmp_p
     """The same tool without the grant fails at its import."""
     tool = tmp_path / "counting.py"
     tool.write_text(COUNT)
-    result = stepflow("submit", str(tool), "--function", "count", "--wait", "--json", timeout_s=120).json
+    result = stepflow.here("submit", str(tool), "--function", "count", "--wait", "--json").json
     assert result["status"] == "failed"
     assert result["exceptions"][0]["message"] == "No module named 'kv'"

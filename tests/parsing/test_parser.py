@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import hashlib
+import os
 import sysconfig
 import tokenize
 from pathlib import Path
@@ -185,11 +186,17 @@ class Independent(ast.NodeVisitor):
 
 
 def stdlib_sources() -> list[tuple[Path, str]]:
-    """All sources of this interpreter's standard library that have a readable encoding."""
+    """All sources of this interpreter's standard library that have a readable encoding.
+
+    Of its own tests, two thirds of the whole, every eighth: with `STEPFLOW_TESTS_WHOLE` all of them.
+    """
     root = Path(sysconfig.get_path("stdlib"))
+    paths = [path for path in sorted(root.rglob("*.py")) if "site-packages" not in path.parts]
+    own_tests = [path for path in paths if {"test", "tests"} & set(path.parts)]
+    left_out = set() if os.environ.get("STEPFLOW_TESTS_WHOLE") else set(own_tests) - set(own_tests[::8])
     found = []
-    for path in root.rglob("*.py"):
-        if "site-packages" not in path.parts:
+    for path in paths:
+        if path not in left_out:
             try:
                 with tokenize.open(path) as file:
                     found.append((path, file.read()))

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from datetime import timedelta
 from pathlib import Path
@@ -44,8 +45,9 @@ def test_a_file_that_may_not_be_written(sqlite_url: str, tmp_path: Path, *, writ
         pytest.skip("only root can become another user")
     file = Path(sqlite_url.removeprefix("sqlite:///"))
     file.chmod(0o644)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
     tmp_path.chmod(0o777 if writable_folder else 0o755)
     other = tmp_path / "warm.db"
     # Everything is loaded while it may still be read: the interpreter's own folder may be closed to others.

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from stepflow_python.model.result import SandboxOutcome
+from support.leftovers import mounts
 
 IPC_CREAT, IPC_RMID = 0o1000, 0
 KEY = 0x57E9
-PATIENCE_S = 0.5
+PATIENCE_S = 20.0
 WATCHED = (
     *("kernel/core_pattern", "kernel/hostname", "kernel/domainname", "kernel/pid_max"),
     *("kernel/shmmax", "kernel/shmall", "kernel/msgmax", "kernel/sem", "fs/mqueue/msg_max"),
@@ -69,7 +70,7 @@ class Outside:
             "its processors": os.sched_getaffinity(pid),
             "its being stopped": _stopped(pid),
             "our priority": (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)),
-            "our mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+            "our mounts": mounts(),
             "the kernel's settings": [Path("/proc/sys", name).read_text() for name in WATCHED],
             "visitors": list(self.visitors),
             "processes": _processes() - waiting,

@@ -27,7 +27,7 @@ from stepflow_python.ports import IsolationReport
 from stepflow_python.worker.main import WorkerOptions, run_worker
 
 TESTS = Path(__file__).parent.parent
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 class ReportingJobs:
