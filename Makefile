@@ -48,7 +48,7 @@ leftovers: $(READY) ## twenty thousand mixed calls in processes that wait, then 
 lock: ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	@# Without the extra `conda`: 80 MB, which few need.
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --extra redis --extra postgresql --extra llm --extra http -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --extra redis --extra postgresql --extra llm --extra http --extra otel -o requirements/runtime.txt
 	grep '^hatchling==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" - -o requirements/build.txt
 	grep '^uv==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
 

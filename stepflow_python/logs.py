@@ -13,6 +13,8 @@ from typing import Literal, TextIO
 
 from typing_extensions import override
 
+from stepflow_python.tracing import current_trace
+
 Format = Literal["text", "json"]
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -86,6 +88,7 @@ class JsonLines(Lines):
             "level": record.levelname,
             "logger": record.name,
             "message": self.redacted(record.getMessage()),
+            "trace_id": current_trace(),
             **_task_of(record),
             **_about.get().facts,
         }

@@ -25,6 +25,7 @@ from stepflow_python.jobs.monitoring import RecordMonitoring
 from stepflow_python.jobs.patience import PatientLedger
 from stepflow_python.jobs.pipeline import Floor
 from stepflow_python.jobs.sources import Sources
+from stepflow_python.jobs.tracing import traced, traced_floor
 from stepflow_python.messages import Delivery, Loose
 from stepflow_python.metrics import Meter
 from stepflow_python.model.limits import Limits
@@ -48,6 +49,7 @@ from stepflow_python.sandbox.warm.options import WarmOptions
 from stepflow_python.store.ledger import Bounds
 from stepflow_python.store.maintenance import prune
 from stepflow_python.store.opening import open_store
+from stepflow_python.tracing import Tracer
 
 if TYPE_CHECKING:
     from stepflow_python.extensions.context import ExtensionContext
@@ -100,6 +102,14 @@ class Runtime:
         return {"environments": len(removed), **asdict(await prune(self.settings.database, older_than=age))}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """Who is told of what jobs do: what counts it, what makes spans of it."""
+
+    meter: Meter | None = None
+    tracer: Tracer | None = None
+
+
 @asynccontextmanager
 async def open_runtime(
     settings: Settings,
@@ -107,7 +117,7 @@ async def open_runtime(
     environ: Mapping[str, str],
     context: "ExtensionContext | None" = None,
     warm: WarmOptions | None = None,
-    meter: Meter | None = None,
+    watched: Watched | None = None,
 ) -> AsyncIterator[Runtime]:
     """The runtime of this process.
 
@@ -116,14 +126,14 @@ async def open_runtime(
         environ: read for PATH, HOME, the installer's own variables and those that the extensions' file names.
         context: the extensions that may be lent; those that are installed if none.
         warm: how much may wait for tools that are called again; nothing does if none.
-        meter: what jobs are counted by, if they are.
+        watched: what jobs are counted and traced by, if they are.
 
     Raises:
         DatabaseError: the record cannot be opened.
         ConfigurationError: the extensions' file cannot be used.
     """
     async with open_store(settings.database, lease_s=settings.lease, bounds=_bounds(settings)) as store:
-        ledger = PatientLedger(ledger=_metered(store.ledger, meter), delays=_delay_s)
+        ledger = PatientLedger(ledger=_metered(store.ledger, watched), delays=_delay_s)
         lent = LentLater(settings, environ, store.ledger, context)
         sandbox = HostSandbox(replace(sandbox_config(settings, environ), warm=warm), lent)
         cache = _cache(settings, environ, sandbox)
@@ -144,7 +154,7 @@ async def open_runtime(
                 security=PolicySecurity(_level_settings(settings, SecurityLevel.STRICT), sandbox.status),
                 environment=environment,
                 executor=Executions(
-                    run_job=_wrapped(floor, monitoring, await chosen_runner(settings), meter),
+                    run_job=_wrapped(floor, monitoring, await chosen_runner(settings), watched),
                     ledger=ledger,
                     history=store.history,
                     environment=environment,
@@ -176,14 +186,19 @@ def _cache(settings: Settings, environ: Mapping[str, str], sandbox: Sandbox) -> 
     )
 
 
-def _wrapped(floor: Floor, monitoring: PythonMonitoring, run: PipelineRunner, meter: Meter | None) -> JobRunner:
+def _wrapped(floor: Floor, monitoring: PythonMonitoring, run: PipelineRunner, watched: Watched | None) -> JobRunner:
     """The life of a job with what wraps it, from the inside out."""
-    job = counted(answering(partial(run, floor=floor), floor.ledger, _delay_s), monitoring)
-    return logged(job if meter is None else metered(job, meter))
+    meter, tracer = (None, None) if watched is None else (watched.meter, watched.tracer)
+    steps = partial(run, floor=floor if tracer is None else traced_floor(floor, tracer))
+    job = counted(answering(steps, floor.ledger, _delay_s), monitoring)
+    job = logged(job if meter is None else metered(job, meter))
+    return job if tracer is None else traced(job, tracer)
 
 
-def _metered(ledger: Ledger, meter: Meter | None) -> Ledger:
-    return ledger if meter is None else MeteredLedger(ledger=ledger, meter=meter)
+def _metered(ledger: Ledger, watched: Watched | None) -> Ledger:
+    if watched is None or watched.meter is None:
+        return ledger
+    return MeteredLedger(ledger=ledger, meter=watched.meter)
 
 
 def _delay_s(attempt: int) -> float:

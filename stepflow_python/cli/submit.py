@@ -16,6 +16,7 @@ from stepflow_python.client.client import open_client
 from stepflow_python.errors import ErrorKind, InternalError, ParseError, PythonError
 from stepflow_python.model.request import ExecutionRequest, new_execution_id
 from stepflow_python.model.result import ErrorInfo, ExecutionResult, Status
+from stepflow_python.tracing import switch_on
 
 
 @click.command("submit")
@@ -76,6 +77,7 @@ async def _submit(
     session: Session, request: ExecutionRequest | Unusable, *, waiting: bool, timeout_s: float | None
 ) -> ExecutionResult:
     """The result, or as much of it as there is now."""
+    switch_on(session.environ, service="stepflow-submit")
     async with open_client(session.settings) as client:
         if isinstance(request, Unusable):
             return await client.refuse(request.execution_id, request.error)

@@ -13,7 +13,7 @@ import click
 
 from stepflow_python.bootstrap.loop import LoopThread
 from stepflow_python.bootstrap.redelivery import tie_up_for_ever
-from stepflow_python.bootstrap.runtime import Runtime, open_runtime, sandbox_config, warm_options
+from stepflow_python.bootstrap.runtime import Runtime, Watched, open_runtime, sandbox_config, warm_options
 from stepflow_python.cli.render import note, write
 from stepflow_python.cli.session import Session, open_session
 from stepflow_python.config import Settings
@@ -22,6 +22,7 @@ from stepflow_python.messaging.dispatch import backoff_s
 from stepflow_python.metrics import WARM_POOL
 from stepflow_python.ports import IsolationReport
 from stepflow_python.sandbox.remedies import require
+from stepflow_python.tracing import switch_on
 from stepflow_python.worker.health import PATIENCE_S, Check, health_server
 from stepflow_python.worker.main import WorkerOptions, run_worker
 from stepflow_python.worker.service import JobService
@@ -49,7 +50,8 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     loop = LoopThread()
     warm = warm_options(session.settings) if session.settings.warm and not cold else None
     meter = _meter(session.settings) if health_port is not None else None
-    opening = partial(open_runtime, session.settings, environ=session.environ, warm=warm, meter=meter)
+    watched = Watched(meter=meter, tracer=switch_on(session.environ, service="stepflow-worker"))
+    opening = partial(open_runtime, session.settings, environ=session.environ, warm=warm, watched=watched)
     checks = {"loop": partial(_loop_answers, loop)}
     try:
         opened, runtime = _opened(opening, loop, checks=checks, health_port=health_port)

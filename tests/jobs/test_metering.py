@@ -10,7 +10,7 @@ import pytest
 from support.records import OVER_AT_ONCE, outcome, request, with_store
 
 from stepflow_python import metrics
-from stepflow_python.bootstrap.runtime import Runtime, open_runtime
+from stepflow_python.bootstrap.runtime import Runtime, Watched, open_runtime
 from stepflow_python.config import Settings
 from stepflow_python.errors import DatabaseError
 from stepflow_python.jobs.job import Job
@@ -59,7 +59,7 @@ def test_what_is_counted_of_jobs(tmp_path: Path) -> None:
             await runtime.executor.execute(one)
 
     async def run() -> RecordMonitoring:
-        async with open_runtime(Settings(home=tmp_path), environ=os.environ, meter=meter) as runtime:
+        async with open_runtime(Settings(home=tmp_path), environ=os.environ, watched=Watched(meter=meter)) as runtime:
             await scenario(runtime)
             assert isinstance(runtime.monitoring, RecordMonitoring)
             assert dict(runtime.warm_counts) == {}
