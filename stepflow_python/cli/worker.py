@@ -3,17 +3,20 @@
 import asyncio
 import contextlib
 import itertools
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from stepflow_python.bootstrap.loop import LoopThread
 from stepflow_python.bootstrap.redelivery import tie_up_for_ever
 from stepflow_python.bootstrap.runtime import Runtime, Watched, open_runtime, sandbox_config, warm_options
+from stepflow_python.cli.exits import SUCCEEDED
 from stepflow_python.cli.render import note, write
 from stepflow_python.cli.session import Session, open_session
 from stepflow_python.config import Settings
@@ -47,6 +50,7 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     What has not finished STOP_TIMEOUT seconds after the first is handed back, and run again by another worker.
     """
     session = open_session()
+    signal.signal(signal.SIGTERM, _stop_before_it_works)
     loop = LoopThread()
     warm = warm_options(session.settings) if session.settings.warm and not cold else None
     meter = _meter(session.settings) if health_port is not None else None
@@ -79,6 +83,11 @@ def worker(*, concurrency: int | None, queues: str | None, cold: bool, health_po
     finally:
         loop.close()
     click.get_current_context().exit(code)
+
+
+def _stop_before_it_works(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Until the worker has a way of its own to stop: the first process of a container has none to begin with."""
+    raise SystemExit(SUCCEEDED)
 
 
 def _loop_answers(loop: LoopThread) -> bool:

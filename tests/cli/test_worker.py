@@ -45,3 +45,15 @@ def test_a_worker_says_why_it_has_no_better_tier(stepflow: Program) -> None:
         _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert stderr.startswith("stepflow: isolation: ")
+
+
+def test_a_worker_that_waits_for_its_record_can_be_stopped(stepflow: Program) -> None:
+    """SIGTERM ends it in good order: as the first process of a container it would else not be heard."""
+    nowhere = {"STEPFLOW_PYTHON_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    with subprocess.Popen(
+        [*COMMAND, "worker"], env=stepflow.environ | nowhere, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "waiting for the record" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
