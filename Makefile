@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench soak leftovers two-hosts container-test lock wheel clean
+.PHONY: help demo test check bench soak leftovers two-hosts container-test engines-test lock wheel clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile
 
@@ -45,12 +45,16 @@ two-hosts: $(READY) ## two thousand jobs on two hosts, one of which is cut off a
 leftovers: $(READY) ## twenty thousand mixed calls in processes that wait, then what they left behind; CALLS=n
 	$(BIN)/python scripts/warm_leftovers.py $(if $(CALLS),--calls $(CALLS))
 
+engines-test: $(READY) ## every example of a workflow engine by its one command, with bad input; installs Prefect and Airflow
+	$(BIN)/python scripts/engines_test.py --write
+
 lock: ## renew the lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --all-extras --group dev -o requirements/dev.txt
 	@# Without the extra `conda`: 80 MB, which few need.
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --extra redis --extra postgresql --extra llm --extra http --extra otel -o requirements/runtime.txt
 	grep '^hatchling==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" - -o requirements/build.txt
 	grep '^uv==' requirements/dev.txt | sed 's/ *\\$$//' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --custom-compile-command "make lock" - -o requirements/uv.txt
+	for engine in prefect airflow; do (cd examples/engines/$$engine && ../../../$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --python-version 3.11 --custom-compile-command "make lock" requirements.in -o requirements.txt) || exit; done
 
 wheel: $(READY) ## dist/*.whl
 	$(BIN)/uv build --quiet --wheel

@@ -1,4 +1,4 @@
-"""Run a command beside a worker of this checkout: `with_worker.py [--replies URL] COMMAND...`.
+"""Run a command beside a worker of this checkout: `with_worker.py [--replies URL] [--deserted] COMMAND...`.
 
 The broker is RabbitMQ: the one that BROKER_URL names, else a node of its own where the program is installed. Worker,
 record and the node's data live in a temporary folder. The command finds BROKER_URL and RESULT_BACKEND in its
@@ -28,11 +28,12 @@ def main() -> int:
     """Start what is needed, run the command, end all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--replies", default="rpc://", help="the result backend; {folder} stands for the temporary one")
+    parser.add_argument("--deserted", action="store_true", help="start no worker, to see what is said then")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stepflow-engine-") as folder, broker(Path(folder)) as url:
         replies = options.replies.format(folder=folder)
-        with worker(Path(folder), url, replies):
+        with contextlib.nullcontext() if options.deserted else worker(Path(folder), url, replies):
             variables = os.environ | {"BROKER_URL": url, "RESULT_BACKEND": replies}
             return subprocess.run(options.command, env=variables, check=False).returncode
 
