@@ -8,6 +8,7 @@ volume, and jobs come from a second container. Exit code 0: all of it held.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import secrets
@@ -280,6 +281,22 @@ def check_without_rights(site: Site) -> None:
     tell("without rights, with MIN_ISOLATION=landlock: a job succeeded at that tier")
 
 
+def check_early_stop(site: Site) -> None:
+    """The first process of a container hears only the signals that it asked for."""
+    nowhere = dataclasses.replace(
+        site, settings={**site.settings, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    )
+    with worker(nowhere, *RIGHTS) as waiting:
+        wait_for(lambda: "waiting for the record" in waiting.logs(), "a word about the record that is away")
+        wait_for(
+            lambda: waiting.answer("live") == 200 and waiting.answer("ready") == 503,
+            "a worker that is alive, not ready",
+        )
+        site.podman("stop", "--time=60", waiting.name)
+        assert site.podman("inspect", "--format={{.State.ExitCode}}", waiting.name) == "0", waiting.logs()
+    tell("while the record is away: alive, not ready, and stopped by SIGTERM with exit code 0")
+
+
 def answers(port: int) -> bool:
     """Whether somebody listens on the loopback interface."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=3):
@@ -335,6 +352,7 @@ def main() -> None:
         try:
             check_first_tier(site, Registry.of_this_machine())
             check_without_rights(site)
+            check_early_stop(site)
         finally:
             site.podman("volume", "rm", "--force", site.name, check=False)
 

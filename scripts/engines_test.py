@@ -23,10 +23,10 @@ PATIENCE_S = 900
 DESCRIBED = {"mean": 2.5, "deviation": 1.118033988749895}
 
 WORDS = {
-    "failing": "failed: ValueError: no number is good enough",
-    "unknown": "rejected: ",
-    "missing": "n: missing",
-    "deserted": "no worker takes from the queue 'stepflow'",
+    "a failing tool": "failed: ValueError: no number is good enough",
+    "an unknown function": "rejected: ",
+    "a missing parameter": "n: missing",
+    "no worker": "no worker takes from the queue 'stepflow'",
 }
 """What is said of each call that cannot succeed."""
 
@@ -35,9 +35,13 @@ import json, sys
 FAIL = "def fail():\\n    raise ValueError('no number is good enough')\\n"
 SQUARE = "def square(n: int) -> int:\\n    return n * n\\n"
 SLEEP = "import time\\n\\ndef sleep():\\n    time.sleep(25)\\n"
-CALLS = {"failing": (FAIL, "fail", {}), "unknown": (SQUARE, "cube", {"n": 1}), "missing": (SQUARE, "square", {})}
+CALLS = {
+    "a failing tool": (FAIL, "fail", {}),
+    "an unknown function": (SQUARE, "cube", {"n": 1}),
+    "a missing parameter": (SQUARE, "square", {}),
+}
 if "deserted" in sys.argv:
-    CALLS = {"deserted": (SQUARE, "square", {"n": 1})}
+    CALLS = {"no worker": (SQUARE, "square", {"n": 1})}
 TIMEOUT_S = 3 if "deserted" in sys.argv else 60
 """
 
@@ -63,17 +67,18 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from stepflow_operator import StepflowOperator
 
 said = {}
-if "failing" in CALLS:
-    CALLS["stopped"] = (SLEEP, "sleep", {})
+if "no worker" not in CALLS:
+    CALLS["a task that is stopped"] = (SLEEP, "sleep", {})
 for name, (code, function, parameters) in CALLS.items():
-    task = StepflowOperator(task_id=name, code=code, function=function, parameters=parameters, timeout_s=TIMEOUT_S)
-    if name == "stopped":
+    task_id = name.replace(" ", "_")
+    task = StepflowOperator(task_id=task_id, code=code, function=function, parameters=parameters, timeout_s=TIMEOUT_S)
+    if name == "a task that is stopped":
         threading.Timer(6, task.on_kill).start()
     try:
         task.execute({"ti": SimpleNamespace(id=uuid4(), try_number=1)})
     except AirflowException as error:
         # Airflow tries again unless it is this kind: a tool's failure stays one.
-        assert isinstance(error, AirflowFailException) is (name != "deserted"), type(error)
+        assert isinstance(error, AirflowFailException) is (name != "no worker"), type(error)
         said[name] = str(error)
 print(json.dumps(said))
 """
@@ -144,7 +149,7 @@ ALL = (
         name="airflow",
         held=last_is(DESCRIBED),
         bad=BY_AIRFLOW,
-        also_said={"stopped": ": cancelled: "},
+        also_said={"a task that is stopped": ": cancelled: "},
         packages=("apache-airflow-core", "celery"),
     ),
 )
@@ -162,7 +167,8 @@ def tested(engine: Engine) -> str:
         wanted = WORDS | dict(engine.also_said)
         wrong = {name: said.get(name) for name, words in wanted.items() if words not in str(said.get(name))}
         assert not wrong, wrong
-        bad = "a failing tool, an unknown function, a missing parameter, no worker: each said in one line"
+        also = "".join(f", {name}" for name in engine.also_said)
+        bad = f"{', '.join(WORDS)}{also}: each said in one line"
     versions = engine.versions() if engine.name != "node" else f"Node {run(['node', '--version'])}, amqplib {amqplib()}"
     return f"| {engine.name} | {versions} | {took_s:.0f} s | {bad} |"
 
