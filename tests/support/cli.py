@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from click.testing import CliRunner
 
@@ -67,28 +68,27 @@ class Stepflow:
         """Run or submit a case of the fixtures; its files are written into `folder` first."""
         return self(command, *case_words(case, folder), *options, timeout_s=120)
 
-    def start(
-        self, *args: str, under: Sequence[str] = (), environ: Mapping[str, str] | None = None
-    ) -> "subprocess.Popen[str]":
-        """Start `stepflow ARGS` and leave it running; `under` a program, with further variables."""
+    def start(self, *args: str, stderr: "int | IO[str]" = subprocess.PIPE) -> "subprocess.Popen[str]":
+        """Start `stepflow ARGS` and leave it running."""
         return subprocess.Popen(
-            [*under, sys.executable, "-m", "stepflow_python", *args],
-            env=self.environ | dict(environ or {}),
+            [sys.executable, "-m", "stepflow_python", *args],
+            env=self.environ,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
 
     @contextlib.contextmanager
-    def worker(
-        self, *args: str, under: Sequence[str] = (), environ: Mapping[str, str] | None = None
-    ) -> Iterator["subprocess.Popen[str]"]:
+    def worker(self, *args: str) -> Iterator["subprocess.Popen[str]"]:
         """A worker that has said it is ready; ended by SIGTERM."""
-        with self.start("worker", *args, under=under, environ=environ) as process:
+        # A pipe that nobody reads would be full at some time, and the worker would wait for its log.
+        with tempfile.TemporaryFile("w+") as log, self.start("worker", *args, stderr=log) as process:
             try:
                 assert process.stdout is not None
                 if not process.stdout.readline().startswith("stepflow worker: "):
-                    raise RuntimeError(f"no worker: {process.communicate(timeout=30)}")
+                    process.wait(timeout=90)
+                    log.seek(0)
+                    raise RuntimeError(f"no worker: {log.read()}")
                 yield process
             finally:
                 process.send_signal(signal.SIGTERM)
