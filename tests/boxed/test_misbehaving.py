@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.cases import Case, load_cases
-from support.cli import Stepflow
+from support.cli import Stepflow, case_words
 
 if TYPE_CHECKING:
     import subprocess
@@ -18,7 +18,7 @@ EXIT_CODES = {"succeeded": 0, "rejected": 2, "timed_out": 124, "memory_exceeded"
 def check(case: Case, result: dict[str, object], stepflow: Stepflow) -> None:
     """The reply is as expected, and the record says the same."""
     assert case.problems(result) == []
-    shown = stepflow("show", str(result["execution_id"]), "--json").json
+    shown = stepflow.here("show", str(result["execution_id"]), "--json").json
     assert shown["status"] == result["status"]
     assert shown["result"] == result
     assert shown["finished_at"] is not None
@@ -37,7 +37,7 @@ def test_run(case: Case, stepflow: Stepflow, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_submit(case: Case, stepflow: Stepflow, worker: "subprocess.Popen[str]", tmp_path: Path) -> None:
     """Through the broker and a worker."""
-    done = stepflow.case("submit", case, tmp_path, "--wait")
+    done = stepflow.here("submit", *case_words(case, tmp_path), "--wait")
     assert worker.poll() is None
     check(case, done.json, stepflow)
     assert json.loads(done.stdout)["attempt"] <= 1
