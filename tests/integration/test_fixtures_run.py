@@ -1,7 +1,6 @@
 """Every good tool of the fixtures, through `stepflow run` and through a worker, gives what it must."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +30,13 @@ def _nothing_left(stepflow: Stepflow) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def ran(stepflow: Stepflow, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """Each case through `stepflow run`, as many at a time as a small machine has cores."""
+    """Each case through `stepflow run`."""
 
     def run(case: Case) -> Done:
-        return stepflow.case("run", case, tmp_path_factory.mktemp("files"), "--id", f"run-{case.name}")
+        words = case_words(case, tmp_path_factory.mktemp("files"))
+        return stepflow.here("run", *words, "--id", f"run-{case.name}")
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip((case.name for case in CASES), pool.map(run, CASES), strict=True))
+    return {case.name: run(case) for case in CASES}
 
 
 @pytest.fixture(scope="module")
