@@ -180,8 +180,8 @@ def worker(site: Site, *options: str, **settings: str) -> Iterator[Worker]:
     name = f"{site.name}-{secrets.token_hex(3)}"
     given = [f"--env=STEPFLOW_PYTHON_{setting}={text}" for setting, text in settings.items()]
     words = site.run_words("--detach", f"--name={name}", *TIGHT, *options, *given, f"--env=HEALTH_PORT={port}")
-    site.podman(*words, "worker", "--health-port", str(port), "--concurrency", str(CONCURRENCY))
     try:
+        site.podman(*words, "worker", "--health-port", str(port), "--concurrency", str(CONCURRENCY))
         yield Worker(site=site, name=name, port=port)
     finally:
         site.podman("rm", "--force", "--time=5", name, check=False)
