@@ -50,8 +50,9 @@ def work(n: int) -> list:
 PACKAGE = "shared_part"
 CONCURRENCY, MAX_ATTEMPTS = 4, 20
 CUT_AT, BACK_AT, HELD_UNTIL_BACK = 0.2, 0.5, 0.35
-"""A host is cut off when so much of the jobs has ended, and comes back then, but not before leases have passed; some
-are submitted only when it is back, half of those for this host alone."""
+"""So many of the jobs are for one host or the other. The first is cut off when so many have ended, on both, and comes
+back when so many have ended, but not before leases have passed; some are submitted only when it is back, half of those
+for this host alone."""
 CUT_LEASES = 1.5
 PATIENCE_S = 180.0
 NO_HOSTS = 77
@@ -161,6 +162,11 @@ async def submit_all(place: Site, jobs: int) -> None:
     async with open_client(place.settings) as client:
         held = int(jobs * (1 - HELD_UNTIL_BACK))
 
+        def queue_of(number: int) -> str | None:
+            if number < jobs * CUT_AT:  # both have work before one is cut off, whichever is the first to be ready
+                return place.hosts[number % 2].name
+            return place.hosts[0].name if number >= held and number % 2 else None
+
         async def one(number: int) -> None:
             request = ExecutionRequest(
                 execution_id=f"job-{number}",
@@ -169,7 +175,7 @@ async def submit_all(place: Site, jobs: int) -> None:
                 function_name="work",
                 parameters={"n": number},
                 lock=(place.lock,),
-                queue=place.hosts[0].name if number >= held and number % 2 else None,
+                queue=queue_of(number),
                 max_attempts=MAX_ATTEMPTS,
             )
             while True:
