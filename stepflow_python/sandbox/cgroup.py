@@ -184,11 +184,17 @@ class ControlGroups:
         Raises:
             OSError: it cannot be made (any more).
         """
-        name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
-        folders = {controller: base / name for controller, base in self._bases.items()}
-        for folder in dict.fromkeys(folders.values()):
-            folder.mkdir()
-        return RunGroup(folders, self.version)
+        while True:
+            name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
+            folders = {controller: base / name for controller, base in self._bases.items()}
+            try:
+                # Workers in pid namespaces of their own may have the same number, and the same place for their groups:
+                # whoever makes the first folder has the name.
+                for folder in dict.fromkeys(folders.values()):
+                    folder.mkdir()
+            except FileExistsError:
+                continue
+            return RunGroup(folders, self.version)
 
     def remove_leftovers(self) -> None:
         """Remove the empty groups of processes that are no more."""

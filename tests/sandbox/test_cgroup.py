@@ -89,6 +89,15 @@ def test_leftovers_of_dead_workers_are_removed(tmp_path: Path) -> None:
     assert (dead.exists(), alive.exists()) == (False, True)
 
 
+def test_a_name_that_is_taken_is_passed_over(tmp_path: Path) -> None:
+    """Another worker of the same number, in a pid namespace of its own, may share the place."""
+    groups = ControlGroups({"memory": tmp_path}, 1)
+    number = int(groups.create().folders["memory"].name.rpartition("-")[2])
+    for taken in (1, 2):
+        (tmp_path / f"stepflow-{os.getpid()}-{number + taken}").mkdir()
+    assert groups.create().folders["memory"].name == f"stepflow-{os.getpid()}-{number + 3}"
+
+
 def test_a_real_group_caps_and_counts() -> None:
     """On a host that lets us, a group is made, limited, read and removed."""
     groups = find_control_groups()

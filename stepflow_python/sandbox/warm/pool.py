@@ -114,7 +114,8 @@ class WarmPool:
         zygote = stock.zygote
         if outcome.status is Status.FAILED and outcome.return_code is None and (zygote is None or not zygote.alive):
             raise InternalError("the process that a warm run was forked from has ended, and the run with it")
-        self.counts["warm"] += 1
+        if not this.compile_only:
+            self.counts["warm"] += 1
         return outcome
 
     async def _compile(self, tool: Tool, stock: Stock, run: SandboxRun) -> None:
