@@ -1,6 +1,6 @@
 """Measures everything, prints one table, writes `benchmarks/results/latest.json`.
 
-Usage: python benchmarks/run.py [--quick] [PART...]
+Usage: python benchmarks/run.py [--quick] [--write] [PART...]
 """
 
 import argparse
@@ -15,14 +15,19 @@ from rich.table import Table
 
 PARTS = ("parsing", "environments", "sandbox", "warm", "extensions", "store", "delivery", "stopping", "jobs")
 RESULTS = Path(__file__).parent / "results" / "latest.json"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 
 
 def main() -> int:
     """Exit status 0 if all goals are met, 1 if one is not."""
     parser = argparse.ArgumentParser(description="Figures beside their baselines from the same run.")
     parser.add_argument("--quick", action="store_true", help="fewer rounds; ends within five minutes")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md as well")
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"of {', '.join(PARTS)}; default: all")
     options = parser.parse_args()
+    from marked import put  # noqa: PLC0415 - one of the scripts
+
     figures: list[Figure] = []
     for part in options.parts or PARTS:
         print(f"measuring {part} ...", file=sys.stderr)
@@ -30,7 +35,22 @@ def main() -> int:
     show(figures)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([figure.as_dict() for figure in figures], indent=2) + "\n", encoding="utf-8")
+    if options.write:
+        put(PAGE, "figures", markdown(figures))
     return 0 if all(figure.met for figure in figures) else 1
+
+
+def markdown(figures: list[Figure]) -> str:
+    """The table for a page."""
+    lines = ["| figure | value | baseline | ratio | goal | met |", "|---|---|---|---|---|---|"]
+    for figure in figures:
+        baseline = "" if figure.baseline is None else f"{figure.baseline:g} {figure.unit}"
+        ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}x"
+        met = "yes" if figure.met else "**no**"
+        lines.append(
+            f"| {figure.name} | {figure.value:g} {figure.unit} | {baseline} | {ratio} | {figure.goal} | {met} |"
+        )
+    return "\n".join(lines)
 
 
 def show(figures: list[Figure]) -> None:

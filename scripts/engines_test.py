@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from marked import put
+
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ROOT / "examples" / "engines"
 DOCS = ROOT / "docs" / "engines.md"
-BEGIN, END = "<!-- engines: begin -->", "<!-- engines: end -->"
 PATIENCE_S = 900
 DESCRIBED = {"mean": 2.5, "deviation": 1.118033988749895}
 
@@ -196,9 +197,8 @@ def main() -> int:
             failed = True
             print(f"{engine.name}: {type(error).__name__}: {error}", file=sys.stderr)
     if options.write and not failed:
-        head, _, rest = DOCS.read_text().partition(BEGIN)
         table = ["| example | with | its one command took | bad input |", "|---|---|---|---|", *rows]
-        DOCS.write_text(f"{head}{BEGIN}\n" + "\n".join(table) + f"\n{END}{rest.partition(END)[2]}")
+        put(DOCS, "engines", "\n".join(table))
     return int(failed)
 
 

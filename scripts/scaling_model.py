@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from marked import put
 from soak import prepare, redis_server, scratch_database
 
 from stepflow_python.client.client import Client, open_client
@@ -25,7 +26,6 @@ from stepflow_python.config import Settings
 from stepflow_python.model.request import ExecutionRequest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "scaling.md"
-COSTS, MODEL = ("<!-- costs: begin -->", "<!-- costs: end -->"), ("<!-- model: begin -->", "<!-- model: end -->")
 GROUPS = Path("/sys/fs/cgroup/cpuacct")
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 QUICK = "def work(n: int) -> int:\n    return n * n\n"
@@ -191,12 +191,6 @@ def model_table(costs: Costs, *, cores: int) -> str:
     return "\n".join(lines)
 
 
-def put(text: str, marks: tuple[str, str], table: str) -> str:
-    """A text with a table between its marks."""
-    before, _, rest = text.partition(marks[0])
-    return f"{before}{marks[0]}\n{table}\n{marks[1]}{rest.partition(marks[1])[2]}"
-
-
 def main() -> int:
     """Measure, and print what follows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -208,7 +202,8 @@ def main() -> int:
     tables = costs_table(costs), model_table(costs, cores=options.cores)
     print("\n\n".join(tables))
     if options.write:
-        DOCS.write_text(put(put(DOCS.read_text(), COSTS, tables[0]), MODEL, tables[1]))
+        for name, table in zip(("costs", "model"), tables, strict=True):
+            put(DOCS, name, table)
     return 0
 
 

@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
+from marked import put
 from sqlalchemy import Engine, text
 
 from stepflow_python.client.client import open_client
@@ -41,7 +42,6 @@ PAIRS = ("embedded+sqlite", "redis+sqlite", "redis+postgresql", "rabbitmq+postgr
 POSTGRESQL = "postgresql://postgres@127.0.0.1:5432"
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 CODE = "import time\n\ndef work(n: int) -> int:\n    time.sleep(0.05)\n    return n * n\n"
 WORKERS, CONCURRENCY, MAX_ATTEMPTS = 2, 4, 50
 KILL_EVERY_S = (1.0, 5.0)
@@ -415,9 +415,7 @@ def main() -> int:
             results.append(judged(place, options.jobs, time.monotonic() - started))
         print(json.dumps(results[-1]), flush=True)
     if options.write:
-        before, _, rest = DOCS.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-        DOCS.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
+        put(DOCS, "soak", table(results))
     print(table(results), file=sys.stderr)
     return 1 if any(found["lost"] or found["twice"] for found in results) else 0
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hosts import Bridge, Host, NoHostsError, bridge
+from marked import put
 from soak import prepare, rabbitmq_server, redis_server, scratch_database
 from sqlalchemy import Engine, text
 
@@ -38,7 +39,6 @@ from stepflow_python.store.urls import place_of
 PAIRS = ("redis+postgresql", "rabbitmq+postgresql")
 SERVERS = {"redis": redis_server, "rabbitmq": rabbitmq_server}
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "scaling.md"
-BEGIN, END = "<!-- two hosts: begin -->", "<!-- two hosts: end -->"
 CODE = """
 import time
 import shared_part
@@ -315,8 +315,7 @@ def main() -> int:
         results.append({"pair": pair, "jobs": options.jobs, **found, "seconds": seconds})
         print(json.dumps(results[-1]), flush=True)
     if options.write:
-        before, _, rest = DOCS.read_text().partition(BEGIN)
-        DOCS.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{rest.partition(END)[2]}")
+        put(DOCS, "two hosts", table(results))
     print(table(results), file=sys.stderr)
     return 0 if all(map(good, results)) else 1
 
