@@ -93,6 +93,8 @@ def locked(stepflow: Stepflow) -> Iterator[None]:
     engine = writing_engine(place_of(settings_of(stepflow).database))
     with engine.begin() as connection:  # of a SQLite file this is BEGIN IMMEDIATE
         if connection.dialect.name == "postgresql":
+            # Whoever locks it is a stranger to us, whom the server does not hold to our terms.
+            connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
             connection.execute(text("LOCK TABLE executions IN ACCESS EXCLUSIVE MODE"))
         yield
     engine.dispose()
