@@ -8,13 +8,12 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from delivery import REDIS, no_op_rate, redis_answers
 from figure import Figure
 
-from stepflow_python.bootstrap.runtime import open_runtime
+from stepflow_python.bootstrap.runtime import open_runtime, warm_options
 from stepflow_python.client.client import Client, open_client
 from stepflow_python.config import PREFIX, Settings
 from stepflow_python.model.request import ExecutionRequest
@@ -55,10 +54,9 @@ def figures(*, quick: bool) -> list[Figure]:
 async def _measured(broker: str, environ: dict[str, str], *, rounds: int, jobs: int) -> list[Figure]:
     settings = Settings.from_environ(environ)
     alone = {}
-    async with open_runtime(replace(settings, warm=False), environ=environ) as runtime:
-        alone["cold"] = await _times(runtime.executor.execute, rounds)
-    async with open_runtime(settings, environ=environ) as runtime:
-        alone["warm"] = await _times(runtime.executor.execute, rounds)
+    for path, warm in (("cold", None), ("warm", warm_options(settings))):
+        async with open_runtime(settings, environ=environ, warm=warm) as runtime:
+            alone[path] = await _times(runtime.executor.execute, rounds)
     through = {path: await _through_a_worker(settings, environ, rounds, path) for path in PATHS[broker]}
     rate = await _rate(settings, environ, jobs)
     no_ops = await asyncio.to_thread(no_op_rate, "embedded" if broker == "embedded" else REDIS, 1000)
