@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 _LIMITS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
+RATES = ("runs/s", "jobs/s")
 _GOAL = re.compile(r"(?P<sign><=|>=|<|>)\s*(?P<limit>[\d.]+)\s*(?P<unit>.*)")
 
 
@@ -46,6 +47,18 @@ class Figure:
             raise ValueError(f"{id}: goal {goal!r} needs a baseline")
         met = _LIMITS[match["sign"]](measured, float(match["limit"]))
         return cls(id=id, name=name, value=value, unit=unit, baseline=baseline, ratio=ratio, goal=goal, met=met)
+
+    def goal_at(self, slowness: float) -> str | None:
+        """The goal at the speed of a machine that takes so many times as long; none where speed is nothing to it."""
+        match = _GOAL.fullmatch(self.goal)
+        if match is None or match["unit"] not in {"ms", *RATES}:
+            return None
+        limit = float(match["limit"]) * (1 / slowness if match["unit"] in RATES else slowness)
+        return f"{match['sign']} {limit:.3g} {match['unit']}"
+
+    def held_against(self, goal: str) -> bool:
+        """Whether it meets another goal of the same unit."""
+        return Figure.of(id=self.id, name=self.name, value=self.value, unit=self.unit, goal=goal).met
 
     def as_dict(self) -> dict[str, str | float | bool | None]:
         """The figure as it is written to `latest.json`."""

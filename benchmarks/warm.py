@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -35,6 +36,7 @@ HEAVY = "import numpy\nimport requests\nfrom pydantic import BaseModel\n\n\n" + 
 CALLERS = (1, 4, 16, 32)
 TOOLS = (1, 10, 100)
 WARM_UP = 12
+BARE = Path(__file__).with_name("bare_zygote.py")
 SETTLING_CALLS, MANY_CALLS = 300, 1000
 PAUSE_S = 0.02
 """Between calls whose latency is measured: the next process is made meanwhile, as it is between calls of a workflow."""
@@ -49,6 +51,7 @@ async def _measured(*, rounds: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="warm-") as scratch:
         cache = EnvironmentCache(Path(scratch) / "environments", environ=os.environ)
         environment = await cache.ensure(EnvironmentSpec(requirements=PACKAGES))
+        await cache.settle()  # bytecode is compiled beside the first runs, which take longer then
         try:
             return [
                 *await _latency(Path(scratch), environment, rounds),
@@ -77,9 +80,18 @@ async def _latency(scratch: Path, environment: Environment, rounds: int) -> list
                 baseline.append((time.perf_counter() - started) * 1000)
     times = times[WARM_UP:]
     p50, cold = statistics.median(times), statistics.median(baseline)
+    least = await _bare_p50(environment, "waiting", rounds)
     name = "warm run of a tool that imports numpy, pydantic and requests"
     return [
         Figure.of(id="warm_p50", name=f"{name}, p50", value=round(p50, 2), unit="ms", goal="<= 1.5 ms"),
+        Figure.of(
+            id="warm_beside_bare",
+            name="that, beside a process forked ahead by a zygote that isolates nothing",
+            value=round(p50, 2),
+            unit="ms",
+            baseline=round(least, 2),
+            goal="<= 3x",
+        ),
         Figure.of(id="warm_p95", name=f"{name}, p95", value=round(_p95(times), 2), unit="ms", goal="<= 6 ms"),
         Figure.of(
             id="warm_beside_subprocess",
@@ -107,9 +119,17 @@ async def _on_demand(scratch: Path, environment: Environment, rounds: int) -> li
             times.append(await _timed(sandbox, _run(environment, HEAVY)))
             await asyncio.sleep(PAUSE_S)
         assert sandbox.counts["waiting"] == 0  # noqa: S101 - else it would be another figure
-    p50 = statistics.median(times[WARM_UP:])
+    p50, least = statistics.median(times[WARM_UP:]), await _bare_p50(environment, "demand", rounds // 2)
     return [
-        Figure.of(id="fork_on_demand", name="forked on demand, p50", value=round(p50, 2), unit="ms", goal="<= 8 ms")
+        Figure.of(id="fork_on_demand", name="forked on demand, p50", value=round(p50, 2), unit="ms", goal="<= 8 ms"),
+        Figure.of(
+            id="on_demand_beside_bare",
+            name="that, beside a zygote that isolates nothing",
+            value=round(p50, 2),
+            unit="ms",
+            baseline=round(least, 2),
+            goal="<= 3.8x",
+        ),
     ]
 
 
@@ -167,7 +187,7 @@ async def _memory(scratch: Path, environment: Environment) -> list[Figure]:
         await _timed(sandbox, _run(environment, LIGHT))
         await asyncio.sleep(1)
         [stock] = _stocks(sandbox)
-        bare, spares = _held(stock)
+        bare, spares, tools = _held(stock)
         held = []
         for calls in (SETTLING_CALLS, MANY_CALLS):
             for _ in range(calls):
@@ -187,6 +207,13 @@ async def _memory(scratch: Path, environment: Environment) -> list[Figure]:
             goal="<= 3 MiB",
         ),
         Figure.of(
+            id="spare_memory_alone",
+            name="of that, the process that becomes the tool",
+            value=tools,
+            unit="MiB",
+            goal="<= 3 MiB",
+        ),
+        Figure.of(
             id="zygote_growth",
             name=f"growth of a zygote in {MANY_CALLS} calls, after the first {SETTLING_CALLS}",
             value=round(grown / 1024, 2),
@@ -196,14 +223,16 @@ async def _memory(scratch: Path, environment: Environment) -> list[Figure]:
     ]
 
 
-def _held(stock: "Stock") -> tuple[float, float]:
-    """MiB, as the kernel shares them out, of the zygote and of one that waits."""
+def _held(stock: "Stock") -> tuple[float, float, float]:
+    """MiB, as the kernel shares them out: the zygote, one that waits, and without its supervisor."""
     zygote = stock.zygote
     if zygote is None:
         raise SystemExit(f"no zygote to measure: {stock.problem}")
     pids = [pid for pid in _below(zygote.child.pid) if pid != zygote.child.pid]
     first, *waiting = pids
-    return round(_pss_kb(first) / 1024, 1), round(sum(map(_pss_kb, waiting)) / 1024 / max(stock.waiting, 1), 2)
+    tools = [pid for pid in waiting if not list(_below(pid))[1:]]
+    waiting_mib, tools_mib = (sum(map(_pss_kb, some)) / 1024 / max(stock.waiting, 1) for some in (waiting, tools))
+    return round(_pss_kb(first) / 1024, 1), round(waiting_mib, 2), round(tools_mib, 2)
 
 
 def _below(pid: int) -> Iterator[int]:
@@ -238,6 +267,26 @@ async def _timed(sandbox: HostSandbox, run: SandboxRun) -> float:
     if outcome.result != 42:
         raise SystemExit(f"a figure of failing runs is none: {outcome.error}")
     return took
+
+
+async def _bare_p50(environment: Environment, mode: str, rounds: int) -> float:
+    """Milliseconds of a call at the least that the machine can do: see `bare_zygote`."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    program = [environment.interpreter, BARE, mode, str(its.fileno()), HEAVY, "double"]
+    loop, times = asyncio.get_running_loop(), []
+    with ours, its:
+        zygote = await asyncio.create_subprocess_exec(*program, pass_fds=[its.fileno()])
+        its.close()
+        for _ in range(rounds + WARM_UP):
+            started = time.perf_counter()
+            await loop.sock_sendall(ours, b"21")
+            if await loop.sock_recv(ours, 64) != b"42":
+                raise SystemExit("the baseline did not answer")
+            times.append((time.perf_counter() - started) * 1000)
+            await asyncio.sleep(PAUSE_S)
+    await zygote.wait()
+    return statistics.median(times[WARM_UP:])
 
 
 def _run(environment: Environment, source: str) -> SandboxRun:

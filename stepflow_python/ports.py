@@ -21,7 +21,7 @@ from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, 
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.module import Dependency, Import, NeededModule, Parameter, PythonFunction, PythonModule
 from stepflow_python.model.request import ExecutionRequest, FunctionRequest, PythonRequest, ScriptRequest
-from stepflow_python.model.result import ExecutionResult, MemoryEnforcement, SandboxOutcome
+from stepflow_python.model.result import ExecutionResult, MemoryEnforcement, SandboxOutcome, Status
 from stepflow_python.model.security import IsolationTier, SecuritySettings, SecurityStatus, Verdict
 
 # --- public interfaces ------------------------------------------------------------------------------------------------
@@ -374,8 +374,14 @@ class History(Protocol):
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
 
+    async def ended(self, execution_id: str) -> tuple[Status | None, ExecutionResult | None]:
+        """Its status, none if there is no such execution, and its result once it has ended.
+
+        The least there is to read, for who asks again and again.
+        """
+
     async def result(self, execution_id: str) -> ExecutionResult | None:
-        """Its result, once it has ended: less to read than all of it, for who asks again and again."""
+        """Its result, once it has ended."""
 
     async def page(self, query: HistoryFilter, *, limit: int, cursor: str | None = None) -> Page:
         """A page of executions, newest first.

@@ -2,6 +2,7 @@
 
 import ast
 import symtable
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ MAX_CODE_SIZE = 1_048_576
 
 BOM = "\ufeff"
 _SHOWN = 80
+_READ_AS = "{}.{}".format(*sys.version_info)
 
 # Warning filters belong to the whole process, and two threads that save and restore them at once can swap theirs.
 _filters = threading.Lock()
@@ -102,7 +104,8 @@ def syntax_error(error: SyntaxError, *, name: str, code: str = "") -> PythonSynt
     shown = f": {text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''}" if text else ""
     message = error.msg or "invalid syntax"
     return PythonSyntaxError(
-        f"{name}, line {line}, column {column}: {message}{shown} - correct it and send the tool again",
+        f"{name}, line {line}, column {column}: {message}{shown} - read as Python {_READ_AS}, which this runs on; "
+        "correct it and send the tool again",
         line=line,
         column=column,
     )

@@ -77,14 +77,16 @@ class Client:
             ExecutionError: no such execution.
             TimeoutError: the time was up; the execution goes on.
         """
-        started = time.monotonic()
+        started, history = time.monotonic(), self._connection.history
         async with asyncio.timeout(timeout_s):
-            result = await self.result(execution_id)
-            while result is None:
+            while True:
+                status, result = await history.ended(execution_id)
+                if result is not None:
+                    return result
+                if status is None or status.ended:
+                    raise _unknown(execution_id)
                 waited = time.monotonic() - started
                 await asyncio.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S))
-                result = await self._connection.history.result(execution_id)
-            return result
 
     async def history(self, query: HistoryFilter | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of executions, newest first."""
@@ -98,7 +100,7 @@ class Client:
         """
         record = await self._connection.history.get(execution_id)
         if record is None:
-            raise ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
+            raise _unknown(execution_id)
         return record
 
     async def follow(self, execution_id: str, *, for_s: float | None = None) -> AsyncIterator[Printed]:
@@ -137,6 +139,10 @@ class Client:
             ExecutionError: no such execution.
         """
         return await self._connection.ledger.request_cancel(execution_id)
+
+
+def _unknown(execution_id: str) -> ExecutionError:
+    return ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
 
 
 @asynccontextmanager

@@ -54,6 +54,7 @@ class Kernel:
     def forget(self) -> None:
         """Leave `sys.modules` as it was: a tool finds what a normally started interpreter has."""
         if not self._was_there:
+            self._was_there = True  # what is imported from now on is another's
             sys.modules.pop("_ctypes", None)
 
 

@@ -175,7 +175,10 @@ class Line:
 
     def _receive(self) -> None:
         """Read once, and deliver what is whole."""
-        data = posix.read(self._descriptor, CHUNK_BYTES)
+        try:
+            data = posix.read(self._descriptor, CHUNK_BYTES)
+        except ConnectionResetError:  # the host closed the line while more from here was on its way
+            data = b""
         if not data:
             self._sever()
             return

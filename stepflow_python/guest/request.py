@@ -72,6 +72,7 @@ class Request:
 
     `code` is the source compiled by this interpreter, if the host has it; `compile_only` asks for it instead of a run.
     `lent` are names of modules of the host, which answers at the other end of the socket `line`; none without them.
+    With `heard`, the host hears when the times of the report's file are set.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Request:
         "env",
         "files",
         "function",
+        "heard",
         "input_schema",
         "lent",
         "limits",
@@ -114,6 +116,7 @@ class Request:
         self.confinement = Confinement(Fields(fields.take("confinement", dict, optional=True) or {}, "confinement"))
         self.lent: Optional[List[str]] = fields.take("lent", list, optional=True)
         self.line: Optional[int] = fields.take("line", int, optional=True)
+        self.heard = bool(fields.take("heard", bool, optional=True))
         self.limits = Limits(Fields(fields.take("limits", dict), "limits"))
 
 

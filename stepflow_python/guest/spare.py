@@ -16,11 +16,10 @@ from .calling import call_function
 from .child import Sink, become_tool, settle
 from .confine import confine
 from .ending import Beginning
-from .kernel import Kernel
-from .last_word import BELL, LastWord, was_said
+from .last_word import BELL, LastWord, was_always_alone, was_said
 from .messages import receive
 from .request import BadRequestError, Fields, Limits, parse_request, read_request
-from .supervisor import NOT_STARTED, Ended, Reply, answer, end_the_others, frame, shield, stdin_of
+from .supervisor import NOT_STARTED, Ended, Reply, answer, end_the_others, frame, stdin_of
 from .workspace import make_folders, stage
 from .writer import to_json
 
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
 
     from .config import Config
     from .isolate import Isolation
+    from .kernel import Kernel
 
 AWAITED = {_signal.SIGCHLD, BELL}
+ALL_SIGNALS = range(1, _signal.NSIG)
 READY = b"R"
 FAILED = b"X"
 PIECE = "def f(n):\n    return {'n': [n, 1.5, 'x']}\n"
@@ -84,7 +85,7 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
         config: what all runs have in common.
         kernel: whom to ask for namespaces.
         descriptors: see `Wires`.
-        rehearsed: whether the tool's process rehearses: good where there is time until a run comes.
+        rehearsed: whether there is time until a run comes: the tool's process rehearses, and says when it is ready.
     """
     wires = Wires(descriptors)
     try:
@@ -96,6 +97,10 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
         make_folders(config.output_folder)
         kernel.give_up_rights()
         confine(kernel, config.confinement)
+        kernel.close_to_others(closed=True)
+        # Nobody in its namespace can do anything to a process 1 that takes no signals.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)
+        wires.supervisor.send(READY)  # before the fork: the host has something to do as well
         child = posix.fork()
     except OSError as error:
         wires.supervisor.send(FAILED + str(error).encode("utf-8", "replace"))
@@ -103,16 +108,12 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
     if child == 0:
         wires.supervisor.close()
         posix.close(wires.reply)
-        _become_tool(wires, rehearsed=rehearsed)
+        _become_tool(wires, kernel, rehearsed=rehearsed)
         return
-    kernel.close_to_others(closed=True)
+    # As little as possible from here on: each page of memory that is written to is copied, and holds memory.
     wires.tool.close()
-    for descriptor in (wires.stdout, wires.stderr):
-        posix.close(descriptor)
-    shield()
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, AWAITED)
-    was_said(wires.report)  # its code's pages are this process's own then
-    wires.supervisor.send(READY)
+    posix.close(wires.stdout)
+    posix.close(wires.stderr)
     _supervise(wires, child=child)
 
 
@@ -165,15 +166,16 @@ def _wait_for_the_end() -> NoReturn:
         _signal.pause()
 
 
-def _become_tool(wires: Wires, *, rehearsed: bool) -> None:
+def _become_tool(wires: Wires, kernel: Kernel, *, rehearsed: bool) -> None:
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    kernel.close_to_others(closed=False)
     posix.dup2(wires.stdout, 1)
     posix.dup2(wires.stderr, 2)
     settle({wires.report, wires.tool.fileno()})
     reseed()
-    kernel = Kernel()
     if rehearsed:
         rehearse(wires.report, kernel)
-    wires.tool.send(READY)
+        wires.tool.send(READY)  # who is waited for is sent its request without
     message, descriptors = receive(wires.tool)
     if not message:
         posix._exit(0)
@@ -211,10 +213,17 @@ def rehearse(report: int, kernel: Kernel) -> None:
     exec(marshal.loads(request.code or b""), namespace)  # noqa: S102, S302 - ours
     sink.write(to_json(call_function(request, namespace)))
     beginning.rehearse()
-    word.is_all()
+    word.is_all(alone=was_always_alone())
     word.of(0)
     posix.ftruncate(report, 0)
     posix.lseek(report, 0, 0)
+
+
+def prepare_random_numbers() -> None:
+    """Have OpenSSL set up what it draws from: that takes milliseconds, to reseed it a tenth of one."""
+    ssl = sys.modules.get("_ssl")
+    if ssl is not None:
+        ssl.RAND_bytes(1)
 
 
 def reseed() -> None:
@@ -225,7 +234,7 @@ def reseed() -> None:
     ssl = sys.modules.get("_ssl")
     if ssl is not None:
         entropy = posix.urandom(32) if hasattr(posix, "urandom") else b""
-        ssl.RAND_add(entropy, float(len(entropy)))
+        ssl.RAND_add(entropy, float(len(entropy)))  # quick after `prepare_random_numbers`
     uuid = sys.modules.get("uuid")
     if uuid is not None:
         uuid._last_timestamp = None  # type: ignore[attr-defined]  # else two processes may make one version-1 value

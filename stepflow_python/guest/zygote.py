@@ -20,7 +20,7 @@ from .config import Config
 from .isolate import Isolation
 from .messages import receive
 from .preload import preload
-from .spare import become_spare
+from .spare import become_spare, prepare_random_numbers
 from .writer import to_json
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SPARE, AT_ONCE = b"S", b"N"
-"""Messages that ask for one more process, the second for a run that waits for it already."""
+"""Messages that ask for one more process, the second for a run that waits for it already: its request comes at once."""
 
 
 def main() -> None:
@@ -52,6 +52,7 @@ def _prepare(config: Config) -> Any:
         posix.dup2(output, stream)
     gc.disable()
     unfit = preload(config.imports, output=output)
+    prepare_random_numbers()
     compile("f(0)", "warm", "exec")
     for stream in (1, 2):
         posix.dup2(null, stream)

@@ -68,7 +68,10 @@ class IsolationTier(StrEnum):
     @property
     def rank(self) -> int:
         """0 for the weakest upwards: `MIN_ISOLATION` compares by this."""
-        return list(IsolationTier).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {tier: rank for rank, tier in enumerate(IsolationTier)}
 
 
 class SecurityStatus(Value):

@@ -3,6 +3,7 @@
 A guest can forge its own answer; nothing in it is more than data about this one run.
 """
 
+import functools
 import json
 import math
 import os
@@ -116,6 +117,16 @@ class AnswerReader:
         if self.answer.is_over():
             self._over()
 
+    def look(self) -> bool:
+        """Take what the tool's process has left, if that is whole; whether nothing more is to come."""
+        if self.answer.is_over() or self._report is None:
+            return True
+        if not _is_whole(self._report):
+            return False
+        self._taking("the report", functools.partial(self._take_left, self._report, orphans_ms=0))
+        self._over()
+        return True
+
     def _feed(self, data: bytes) -> None:
         self._taken += len(data)
         if self._taken > self._bound:
@@ -137,29 +148,36 @@ class AnswerReader:
 
     def _take(self, kind: bytes, body: bytes) -> bool:
         """Take one frame; whether more may follow."""
-        answer = self.answer
+        self._taking(f"frame {kind.decode('ascii', 'replace')}", functools.partial(self._take_frame, kind, body))
+        return not self.answer.is_over()
+
+    def _taking(self, what: str, take: Callable[[], None]) -> None:
+        """Take it; whatever is wrong with it is a fault of the answer."""
         try:
-            match kind:
-                case b"B":
-                    answer.began = True
-                    self._began()
-                case b"R":
-                    answer.report = Report.model_validate(_loads(body))
-                case b"S":
-                    answer.status = SupervisorStatus.model_validate_json(body)
-                case b"F":
-                    self._take_file(body)
-                case b"X":
-                    answer.fault = body.decode("utf-8", "replace")[:1000]
-                case b"E":
-                    answer.complete = True
-                case b"D" if self._report is not None:
-                    self._take_left(self._report, orphans_ms=int(body))
-                case _:
-                    answer.fault = f"a frame of the unknown kind {kind!r}"
+            take()
         except (ValueError, RecursionError, ValidationError) as error:
-            answer.fault = f"frame {kind.decode('ascii', 'replace')}: {_short(error)}"
-        return not answer.is_over()
+            self.answer.fault = f"{what}: {_short(error)}"
+
+    def _take_frame(self, kind: bytes, body: bytes) -> None:
+        answer = self.answer
+        match kind:
+            case b"B":
+                answer.began = True
+                self._began()
+            case b"R":
+                answer.report = Report.model_validate(_loads(body))
+            case b"S":
+                answer.status = SupervisorStatus.model_validate_json(body)
+            case b"F":
+                self._take_file(body)
+            case b"X":
+                answer.fault = body.decode("utf-8", "replace")[:1000]
+            case b"E":
+                answer.complete = True
+            case b"D" if self._report is not None:
+                self._take_left(self._report, orphans_ms=int(body))
+            case _:
+                answer.fault = f"a frame of the unknown kind {kind!r}"
 
     def _take_left(self, file: int, *, orphans_ms: int) -> None:
         """Take the answer that a tool's process has left: report, status, the status's length, the last word.
@@ -179,7 +197,9 @@ class AnswerReader:
         if begin:
             self.answer.report = Report.model_validate(_loads(data[:begin]))
         status = SupervisorStatus.model_validate_json(data[begin:end])
-        self.answer.status = status.model_copy(update={"cpu_ms": status.cpu_ms + orphans_ms})
+        if orphans_ms:
+            status = status.model_copy(update={"cpu_ms": status.cpu_ms + orphans_ms})
+        self.answer.status = status
         self.answer.complete = True
 
     def _take_file(self, body: bytes) -> None:
@@ -194,6 +214,11 @@ class AnswerReader:
         if sum(map(len, files.values())) + len(content) > self._limits.output_files_bytes:
             raise ValueError(f"output files of more than {self._limits.output_files_bytes} bytes")
         files[name] = content
+
+
+def _is_whole(file: int) -> bool:
+    """Whether it ends with a last word."""
+    return os.pread(file, len(LAST_WORD), max(os.fstat(file).st_size - len(LAST_WORD), 0)) == LAST_WORD
 
 
 def _nobody() -> None:

@@ -25,6 +25,7 @@ DRAIN_S = 0.25
 SUPERVISOR_S = 0.25
 """A supervisor ends right after its last word, unless a tool has taken it over."""
 DRAIN_BYTES = 4 * MIB
+NOTHING_TRUNCATED = Truncated()
 
 Start = Callable[[], Awaitable[Process]]
 """Sets a run going."""
@@ -56,7 +57,7 @@ async def conduct(running: Running, wires: Wires, start: Start, cancel: asyncio.
     stdout = Capture(run.limits.output_bytes, lambda: running.stop(Status.OUTPUT_EXCEEDED, Limit.OUTPUT))
     stderr = Capture(run.limits.output_bytes, lambda: running.stop(Status.OUTPUT_EXCEEDED, Limit.OUTPUT))
     running.streams = (stdout, stderr)
-    wires.watch(stdout, stderr, answer.feed, direct=answer.take)
+    wires.watch(stdout, stderr, answer.feed, direct=answer.take, left=answer.look)
     try:
         process = running.process = await start()
     except OSError as error:
@@ -183,7 +184,11 @@ def _judge(running: Running, process: Process, answer: Answer, *, streams: tuple
             limits=running.run.limits,
             stdout=stdout.text,
             stderr=stderr.text,
-            truncated=Truncated(stdout=stdout.truncated, stderr=stderr.truncated),
+            truncated=(
+                Truncated(stdout=stdout.truncated, stderr=stderr.truncated)
+                if stdout.truncated or stderr.truncated
+                else NOTHING_TRUNCATED
+            ),
             stopped=running.stopped,
             stopped_for=running.stopped_for,
             out_of_memory=toll.oom_kills > 0,

@@ -10,10 +10,10 @@ from stepflow_python.sandbox.rules import (
     EVERY_RUN,
     NETWORK,
     NO_NETWORK,
-    NO_PROCESSES,
     UNHANDLED_TRUNCATE,
     UNSCOPED_SIGNALS,
     WITHOUT_NAMESPACES,
+    no_processes,
     program,
 )
 from stepflow_python.sandbox.seccomp import Rule, UnknownMachineError
@@ -46,7 +46,9 @@ class Filters:
 
     def before_the_tool(self, security: SecuritySettings) -> tuple[bytes, ...]:
         """What the guest adds in the tool's own process, which no launcher could do: it must itself fork that one."""
-        return () if security.enable_system_calls else self._programs(NO_PROCESSES)
+        if security.enable_system_calls or self.every_run is None:
+            return ()
+        return (no_processes(self.machine),)
 
     def without_namespaces(self, security: SecuritySettings, *, landlock_abi: int) -> tuple[bytes, ...]:
         """All that the guest puts on the tool's process where no launcher does, and Landlock stands for namespaces."""

@@ -11,6 +11,7 @@ from stepflow_python.model.security import IsolationTier
 from stepflow_python.ports import IsolationReport
 from stepflow_python.process.credentials import can_become_others
 from stepflow_python.process.spawn import Spawner
+from stepflow_python.sandbox.bell import Bells
 from stepflow_python.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from stepflow_python.sandbox.cgroup import ControlGroups, find_control_groups
 from stepflow_python.sandbox.command import unprivileged_command
@@ -59,6 +60,7 @@ class Host:
         self.groups: ControlGroups | None = None
         self.etc = config.folder
         self.means = Means()
+        self.bells = Bells()
         self._place = Place.here()
         self._staging = Staging(avoid=(config.folder, config.environments))
         self.spawner = Spawner(self._staging.prepare if self.is_root else None)

@@ -47,7 +47,8 @@ def limits_met(signs: Signs, status: Status) -> tuple[Limit, ...]:
         met.add(Limit.FILES)
     if signs.stopped is None and supervisor is not None and supervisor.signal == signal.SIGXCPU:
         met.add(Limit.CPU_TIME)
-    return tuple(limit for limit in Limit if limit in met | _raised(signs.answer))
+    met |= _raised(signs.answer)
+    return tuple(limit for limit in Limit if limit in met) if met else ()
 
 
 def _raised(answer: Answer) -> set[Limit]:

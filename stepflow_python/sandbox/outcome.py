@@ -58,14 +58,26 @@ def outcome_of(seen: Seen) -> SandboxOutcome:
         isolation=seen.isolation,
         warm=seen.warm,
         memory_enforcement=seen.memory_enforcement,
-        truncated=seen.truncated.model_copy(update={"result": report is not None and report.too_large}),
+        truncated=_truncated(seen),
         limits_met=limits_met(_signs(seen), status),
         files=seen.answer.files,
     )
 
 
+def _truncated(seen: Seen) -> Truncated:
+    too_large = seen.answer.report is not None and seen.answer.report.too_large
+    return seen.truncated.model_copy(update={"result": True}) if too_large else seen.truncated
+
+
 def _signs(seen: Seen) -> Signs:
-    return Signs(**{name: getattr(seen, name) for name in Signs.__dataclass_fields__})
+    return Signs(
+        answer=seen.answer,
+        stopped=seen.stopped,
+        stopped_for=seen.stopped_for,
+        out_of_memory=seen.out_of_memory,
+        forks_refused=seen.forks_refused,
+        truncated=seen.truncated,
+    )
 
 
 def _verdict(seen: Seen) -> tuple[Status, ErrorInfo | None]:

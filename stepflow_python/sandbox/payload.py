@@ -3,8 +3,9 @@
 marshal goes in this direction only, from us to the guest: the guest's words are never anything but JSON.
 """
 
+import functools
 import marshal
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.security import IsolationTier
@@ -17,13 +18,14 @@ FORMAT = 2
 """Of marshal: the newest that every interpreter reads."""
 
 
-def request_of(running: Running, *, env: dict[str, str], line: int | None = None) -> bytes:
+def request_of(running: Running, *, env: dict[str, str], line: int | None = None, heard: bool = False) -> bytes:
     """The request as the guest reads it.
 
     Args:
         running: the run.
         env: the variables that the guest has to set.
         line: the descriptor, in the guest, that leads to the host's modules; none where nothing is lent.
+        heard: whether the host hears when the times of the report's file are set.
     """
     run, box = running.run, running.box
     return marshal.dumps(
@@ -45,6 +47,7 @@ def request_of(running: Running, *, env: dict[str, str], line: int | None = None
             "output_folder": box.output_folder,
             "lent": list(run.extensions),
             "line": line,
+            "heard": heard,
             "limits": _guest_limits(run.limits, box),
         },
         FORMAT,
@@ -65,7 +68,12 @@ def bounds_of(running: Running, *, waited_ms: float) -> bytes:
 
 def site_packages(run: SandboxRun, box: Box) -> str:
     """The environment's packages as a run sees them."""
-    return str(box.prefix / run.environment.site_packages.relative_to(run.environment.path))
+    return _below(box.prefix, run.environment.site_packages, run.environment.path)
+
+
+@functools.lru_cache(maxsize=256)
+def _below(prefix: Path, folder: Path, above: Path) -> str:
+    return str(prefix / folder.relative_to(above))
 
 
 def variables(run: SandboxRun, box: Box) -> dict[str, str]:

@@ -134,6 +134,16 @@ UNHANDLED_TRUNCATE: Final = (*_all("truncate", "cuts files anywhere"),)
 
 
 @cache
+def no_processes(machine: str) -> bytes:
+    """What starts no process; asked for by every run, for which looking the table up by its content would be slow.
+
+    Raises:
+        UnknownMachineError: filters are not made for this machine.
+    """
+    return program(NO_PROCESSES, machine)
+
+
+@cache
 def program(rules: tuple[Rule, ...], machine: str) -> bytes:
     """The compiled form of one of these tables, made once.
 

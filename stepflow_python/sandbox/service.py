@@ -125,6 +125,7 @@ class HostSandbox:
         if self._pool is not None:
             await self._pool.close()
         await self._aside.settle()
+        self._host.bells.close()
         self._host.spawner.close()
 
 

@@ -2,10 +2,15 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
+import struct
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from stepflow_python.sandbox.bell import Bell
 
 CHUNK = 64 * 1024
 
@@ -75,11 +80,13 @@ class Pipe:
 class Messages:
     """Our end of a socket of messages, whole each; `closed` is set at the other's end, or after an empty one.
 
-    Descriptors that come along are never taken: a message is read without room for them.
+    Descriptors that come along are never taken: a message is read without room for them. `sender`, if given, is
+    told the number of the process that sends the first one; the socket passes credentials then.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, *, sender: Callable[[int], None] | None = None) -> None:
         self.end = end
+        self._sender = sender
         self._on_message: Callable[[bytes], None] = _drop
         self._read_by: asyncio.AbstractEventLoop | None = None
         self.closed = asyncio.Event()
@@ -95,6 +102,11 @@ class Messages:
         self._on_message = on_message
         self.listen()
 
+    def take(self) -> None:
+        """Take a message that is there already."""
+        if self.end.fileno() >= 0 and not self.closed.is_set():
+            self._readable()
+
     def close(self) -> None:
         """Let go of it."""
         if self.end.fileno() >= 0:
@@ -102,9 +114,17 @@ class Messages:
                 self._read_by.remove_reader(self.end)
             self.end.close()
 
+    def _first(self, sender: Callable[[int], None]) -> bytes:
+        message, pid = with_sender(self.end, CHUNK)
+        self._sender = None
+        self.end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        if pid:
+            sender(pid)
+        return message
+
     def _readable(self) -> None:
         try:
-            message = self.end.recv(CHUNK)
+            message = self.end.recv(CHUNK) if self._sender is None else self._first(self._sender)
         except BlockingIOError:
             return
         except OSError:
@@ -116,13 +136,33 @@ class Messages:
             self.closed.set()
 
 
+CREDENTIALS = struct.Struct("3i")
+"""Process, user and group as the kernel, not the sender, says: struct ucred of unix(7)."""
+
+
+def with_sender(channel: socket.socket, most_bytes: int) -> tuple[bytes, int]:
+    """A message, empty at the other's end, and the sender's number; 0 where the socket passes no credentials.
+
+    Raises:
+        OSError: there is none, or the socket is broken.
+    """
+    message, ancillary, _flags, _address = channel.recvmsg(most_bytes, socket.CMSG_SPACE(CREDENTIALS.size))
+    pids = [
+        CREDENTIALS.unpack(data)[0]
+        for level, kind, data in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
+    ]
+    return message, pids[0] if pids else 0
+
+
 class Wires:
-    """The three pipes of a run, and of one that waited the socket to its tool's process and the file for its report."""
+    """The pipes of a run; if it waited, also the socket to its tool's process, and the report's file and bell."""
 
     def __init__(self) -> None:
         self.stdout, self.stderr, self.reply = self.all = (Pipe(), Pipe(), Pipe())
         self.direct: Messages | None = None
         self.report: int | None = None
+        self.bell: Bell | None = None
 
     def __enter__(self) -> Self:
         """They are closed at the end of the block."""
@@ -136,12 +176,20 @@ class Wires:
         """The writing ends: stdout, stderr, reply."""
         return self.stdout.write, self.stderr.write, self.reply.write
 
-    def watch(self, *sinks: Callable[[bytes], None], direct: Callable[[bytes], None]) -> None:
-        """Read all of them."""
+    def watch(self, *sinks: Callable[[bytes], None], direct: Callable[[bytes], None], left: Callable[[], bool]) -> None:
+        """Read all of them; `left` is asked, each time that the bell rings, whether there is an answer."""
+        if self.bell is not None:
+            self.bell.answer = functools.partial(self._rung, left)
         for pipe, sink in zip(self.all, sinks, strict=True):
             pipe.watch(sink)
         if self.direct is not None:
             self.direct.watch(direct)
+
+    def _rung(self, left: Callable[[], bool]) -> bool:
+        """Take what was said before the bell was rung, too: the loop calls readers in any order."""
+        if self.direct is not None:
+            self.direct.take()
+        return left()
 
     def listen(self) -> None:
         """Have the running loop read all of them."""
@@ -156,7 +204,9 @@ class Wires:
             pipe.hand_over()
 
     def drain(self, bound: int) -> None:
-        """Take what is in them now, at most `bound` bytes of each."""
+        """Take what is in them now, at most `bound` bytes of each, and that a run has begun, if it was said."""
+        if self.direct is not None:
+            self.direct.take()
         for pipe in self.all:
             pipe.drain(bound)
 
@@ -166,6 +216,8 @@ class Wires:
             pipe.close()
         if self.direct is not None:
             self.direct.close()
+        if self.bell is not None:
+            self.bell.take_down()
         if self.report is not None:
             os.close(self.report)
             self.report = None

@@ -5,14 +5,12 @@ One that is missing would leave an execution waiting for ever. So a message is d
 each time it is sent that takes twice as long.
 """
 
-import functools
 from collections.abc import Sequence
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
-    Insert,
     and_,
     bindparam,
     case,
@@ -27,6 +25,7 @@ from sqlalchemy import (
 from stepflow_python.messages import Delivery
 from stepflow_python.model.result import Status
 from stepflow_python.store.clock import lease_clock, lease_now
+from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.schema import deliveries, executions
 from stepflow_python.store.upsert import upsert_in
 
@@ -35,7 +34,7 @@ LONGEST_DOUBLINGS = 6
 BATCH = 200
 
 _due_now = or_(deliveries.c.due < lease_now(), deliveries.c.clock != lease_clock())
-_forget = delete(deliveries).where(deliveries.c.execution_id == bindparam("of_id"))
+_forget = Prepared(delete(deliveries).where(deliveries.c.execution_id == bindparam("of_id")))
 _put_off = (
     update(deliveries)
     .where(deliveries.c.execution_id == bindparam("of_id"))
@@ -46,21 +45,19 @@ _put_off = (
 _first_due = {"due": lease_now() + bindparam("delay_s", type_=Double), "clock": lease_clock()}
 
 
-@functools.cache
-def _keep(dialect: str) -> Insert:
-    return upsert_in(dialect, deliveries, ("execution_id",)).values(_first_due)
+_keep = Prepared(lambda dialect: upsert_in(dialect, deliveries, ("execution_id",)).values(_first_due))
 
 
 def keep(connection: Connection, execution_id: str, delivery: Delivery) -> None:
     """Keep a message that was just sent, or is about to be; one that is kept already stays."""
     row = {"execution_id": execution_id, "queue": delivery.queue, "sends": 1, "message": delivery.message}
     row |= {"delay_s": RESEND_S}
-    connection.execute(_keep(connection.dialect.name), row)
+    _keep(connection, row)
 
 
 def forget(connection: Connection, execution_id: str) -> None:
     """The execution has ended."""
-    connection.execute(_forget, {"of_id": execution_id})
+    _forget(connection, {"of_id": execution_id})
 
 
 def put_off(connection: Connection, execution_id: str, *, delay_s: float = 0.0) -> None:

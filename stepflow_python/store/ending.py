@@ -2,14 +2,16 @@
 
 import functools
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, delete, func, insert, null, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, null, or_, select, update
 
 from stepflow_python.errors import ErrorCategory, ErrorKind, InternalError
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ErrorInfo, ExecutionResult, Status
 from stepflow_python.ports import Attempt
 from stepflow_python.store import deliveries, rows
+from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.reads import read_result
 from stepflow_python.store.rows import Tool, tool_of
 from stepflow_python.store.schema import STATUS_OF_ROW, attempts, executions, files
@@ -19,7 +21,7 @@ from stepflow_python.store.types import Moment
 from stepflow_python.store.upsert import upsert
 
 _status = select(executions.c.status).where(executions.c.id == bindparam("of_id"))
-_insert_attempt = insert(attempts).returning(attempts.c.id)
+_insert_attempt = Prepared(insert(attempts).returning(attempts.c.id))
 _insert_file = insert(files)
 
 
@@ -87,10 +89,10 @@ def lost(execution_id: str, *, attempt: int) -> ExecutionResult:
 
 
 @functools.cache
-def _ending(status: Status) -> Update:
-    return (
+def _ending(status: Status) -> Prepared:
+    return Prepared(
         update(executions)
-        .where(executions.c.id == bindparam("of_id"), STATUS_OF_ROW.in_(sources_of(status)))
+        .where(executions.c.id == bindparam("of_id"), or_(*map(STATUS_OF_ROW.__eq__, sources_of(status))))
         .values(
             status=status.value,
             final_attempt=bindparam("with_attempt"),
@@ -107,10 +109,8 @@ def _ending(status: Status) -> Update:
     )
 
 
-def _end(
-    connection: Connection, result: ExecutionResult, tool: Tool, *, moment: datetime
-) -> Row[tuple[datetime, datetime | None, datetime, int]] | None:
-    """Change the status where the state machine lets it."""
+def _end(connection: Connection, result: ExecutionResult, tool: Tool, *, moment: datetime) -> Any:  # noqa: ANN401 - a row
+    """Change the status where the state machine lets it; its times and attempts, none where it does not."""
     values = {
         "of_id": result.execution_id,
         "with_attempt": result.attempt,
@@ -120,7 +120,7 @@ def _end(
         "of_name": tool.name,
         "of_hash": tool.source_hash,
     }
-    return connection.execute(_ending(result.status), values).one_or_none()
+    return _ending(result.status)(connection, values).row
 
 
 def _make_running(
@@ -143,7 +143,7 @@ def _record_attempt(
     if attempt.module is not None:
         row["module_id"] = record_module(connection, attempt.module, tool, moment=moment)
         row["module_name"] = attempt.module.name
-    row_id = connection.execute(_insert_attempt, row).scalar_one()
+    row_id = _insert_attempt(connection, row).value
     if recorded.files:
         left = [
             {"attempt_id": row_id, "name": name, "size": len(content), "content": content}

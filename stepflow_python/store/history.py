@@ -22,7 +22,7 @@ from stepflow_python.model.history import (
     PythonMetrics,
 )
 from stepflow_python.model.module import PythonModule
-from stepflow_python.model.result import ExecutionResult
+from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.model.values import Instant
 from stepflow_python.ports import Recipe, Wishes
 from stepflow_python.store import reads
@@ -51,6 +51,10 @@ class SqlHistory:
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
         return await self.ask(reads.read_record, execution_id)
+
+    async def ended(self, execution_id: str) -> tuple[Status | None, ExecutionResult | None]:
+        """Its status, none if there is no such execution, and its result once it has ended."""
+        return await self.ask(reads.read_ended, execution_id)
 
     async def result(self, execution_id: str) -> ExecutionResult | None:
         """Its result, once it has ended."""

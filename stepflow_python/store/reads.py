@@ -19,6 +19,7 @@ from stepflow_python.ports import Recipe, Wishes
 from stepflow_python.store import rows
 from stepflow_python.store.calls import read_calls
 from stepflow_python.store.clock import lease_now
+from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.schema import (
     STATUS_OF_ROW,
     attempts,
@@ -55,13 +56,21 @@ SUMMARY = (
 )
 
 
-# Asked again and again by whoever waits for a result: building a statement costs more than running it.
-_result = (
+_status = Prepared(select(executions.c.status).where(executions.c.id == bindparam("of_id")))
+_wishes = Prepared(
+    select(
+        executions.c.cancel_requested,
+        func.coalesce(executions.c.watched_until > lease_now(), false()).label("watched"),
+    ).where(executions.c.id == bindparam("of_id"), STATUS_OF_ROW == Status.RUNNING)
+)
+_result = Prepared(
     select(attempts, executions.c.queued_at)
     .select_from(attempts.join(executions, FINAL))
     .where(executions.c.id == bindparam("of_id"))
 )
-_files = select(files.c.name, files.c.content).where(files.c.attempt_id == bindparam("of_attempt")).order_by(files.c.id)
+_files = Prepared(
+    select(files.c.name, files.c.content).where(files.c.attempt_id == bindparam("of_attempt")).order_by(files.c.id)
+)
 
 
 def summaries(query: HistoryFilter, *, by_tool_id: bool, after: Key | None, limit: int) -> Select[tuple[object, ...]]:
@@ -110,11 +119,13 @@ def _earlier_attempts(connection: Connection, record: ExecutionRecord) -> tuple[
 
 def read_result(connection: Connection, execution_id: str) -> ExecutionResult | None:
     """The result on record, if the execution has ended."""
-    row = connection.execute(_result, {"of_id": execution_id}).mappings().one_or_none()
+    if not connection.in_transaction():
+        connection.begin()  # the files are those of this row
+    row = _result(connection, {"of_id": execution_id}).row
     if row is None:
         return None
-    found = {left.name: bytes(left.content) for left in connection.execute(_files, {"of_attempt": row["id"]})}
-    return rows.result_of(row, queued_at=row["queued_at"], files=found)
+    left = {file.name: bytes(file.content) for file in _files(connection, {"of_attempt": row.id}).rows}
+    return rows.result_of(row._asdict(), queued_at=row.queued_at, files=left)
 
 
 def read_recipe(connection: Connection, execution_id: str) -> Recipe | None:
@@ -147,13 +158,18 @@ def read_ready_environments(connection: Connection, folder: Path) -> frozenset[s
     return frozenset(row.id for row in connection.execute(ready) if Path(row.virtual_env_path).parent == folder)
 
 
+def read_ended(connection: Connection, execution_id: str) -> tuple[Status | None, ExecutionResult | None]:
+    """Its status, asked for again and again by whoever waits for a result, and that."""
+    found = _status(connection, {"of_id": execution_id}).value
+    if found is None:
+        return None, None
+    status = Status(found)
+    return status, read_result(connection, execution_id) if status.ended else None
+
+
 def read_wishes(connection: Connection, execution_id: str) -> Wishes:
     """What others want of it while it runs."""
-    watched = func.coalesce(executions.c.watched_until > lease_now(), false()).label("watched")
-    statement = select(executions.c.cancel_requested, watched).where(
-        executions.c.id == execution_id, STATUS_OF_ROW == Status.RUNNING
-    )
-    row = connection.execute(statement).one_or_none()
+    row = _wishes(connection, {"of_id": execution_id}).row
     return Wishes() if row is None else Wishes(cancel=row.cancel_requested, watched=row.watched)
 
 

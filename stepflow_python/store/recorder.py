@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -58,6 +58,7 @@ class Recorder:
         self._writes: queue.SimpleQueue[Write[Any] | None] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._closed = False
+        self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="stepflow-recorder", daemon=True)
         self._thread.start()
 
@@ -97,6 +98,7 @@ class Recorder:
             batch, going_on = self._next_batch()
             for end in self._commit(batch):
                 self._tell(end)
+        self._let_go()
 
     def _next_batch(self) -> tuple[list[Write[Any]], bool]:
         """All that wait, at least one; false when the last one has come."""
@@ -136,8 +138,29 @@ class Recorder:
                     return Ended(write, error=failed.cause)
 
     def _transact(self, batch: list[Write[Any]]) -> list[Ended]:
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             return [Ended(write, value=_changed(connection, write)) for write in batch]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A file's connection is kept from one to the next; a server's pool looks whether one is still good."""
+        if self._place.file is None:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _tell(self, end: Ended) -> None:
         done = end.write.done

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 from sqlalchemy import RowMapping
@@ -181,7 +182,7 @@ _SAME = (
 )
 
 
-def result_of(attempt: RowMapping, *, queued_at: datetime, files: Mapping[str, bytes]) -> ExecutionResult:
+def result_of(attempt: Mapping[str, Any], *, queued_at: datetime, files: Mapping[str, bytes]) -> ExecutionResult:
     """The result of a row of `python_executions`."""
     values = {name: attempt[name] for name in _SAME}
     error = attempt["error"]

@@ -7,16 +7,17 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.module import PythonModule
 from stepflow_python.store import rows
+from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.rows import Tool
 from stepflow_python.store.schema import dependencies, environments, modules, tools
 from stepflow_python.store.upsert import upsert
 
-_known_module = select(modules.c.id).where(
-    modules.c.tool_id == bindparam("of_tool"), modules.c.source_hash == bindparam("of_hash")
+_known_module = Prepared(
+    select(modules.c.id).where(modules.c.tool_id == bindparam("of_tool"), modules.c.source_hash == bindparam("of_hash"))
 )
 
 
-_used = (
+_used = Prepared(
     update(environments)
     .where(environments.c.id == bindparam("of_id"))
     .values(last_used=bindparam("last_used"), status="ready")
@@ -28,12 +29,12 @@ def record_module(connection: Connection, module: PythonModule, tool: Tool, *, m
     if tool.id is None or not module.source_hash:
         return None
     wanted = {"of_tool": tool.id, "of_hash": module.source_hash}
-    known = connection.execute(_known_module, wanted).scalar_one_or_none()
+    known = _known_module(connection, wanted).value
     if known is not None:
         return int(known)
     version = _lock_tool(connection, tool, moment=moment)
     # Asked again now that nobody else can add versions of this tool.
-    known = connection.execute(_known_module, wanted).scalar_one_or_none()
+    known = _known_module(connection, wanted).value
     if known is not None:
         return int(known)
     changes = {"version": version + 1, "source_hash": module.source_hash, "name": tool.name}
@@ -54,7 +55,7 @@ def _lock_tool(connection: Connection, tool: Tool, *, moment: datetime) -> int:
 
 def record_environment(connection: Connection, environment: Environment, *, moment: datetime) -> None:
     """Note that an environment was used; what is in it never changes, so it is written once."""
-    if connection.execute(_used, {"of_id": environment.id, "last_used": moment}).rowcount:
+    if _used(connection, {"of_id": environment.id, "last_used": moment}).changed:
         return
     row = rows.environment_row(environment, moment=moment)
     connection.execute(upsert(connection, environments, key=("id",), changed=("last_used", "status")), row)

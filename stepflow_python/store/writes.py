@@ -15,11 +15,12 @@ from stepflow_python.store import deliveries, rows
 from stepflow_python.store.claimant import is_dead, this_process
 from stepflow_python.store.clock import lease_clock, lease_now
 from stepflow_python.store.ending import cancelled, finish, keep_attempt, lost
+from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.reads import read_record, read_result
 from stepflow_python.store.rows import tool_of
 from stepflow_python.store.schema import STATUS_OF_ROW, executions
 from stepflow_python.store.types import Moment
-from stepflow_python.store.upsert import upsert
+from stepflow_python.store.upsert import upsert_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ NO_LEASE = dict.fromkeys(("lease_ends", "lease_clock", "claimed_by", "claimed_fr
 IS_ABANDONED = and_(_is_running, _lease_is_over)
 MAY_GO_ON = and_(not_(executions.c.cancel_requested), executions.c.attempts < executions.c.max_attempts)
 
-_take = (
+_take = Prepared(
     update(executions)
     .where(_this, or_(_is_queued, and_(IS_ABANDONED, MAY_GO_ON)))
     .values(
@@ -56,12 +57,13 @@ _take = (
     )
     .returning(executions.c.attempts)
 )
-_found = select(executions.c.status, executions.c.claimed_from).where(_this)
+_found = Prepared(select(executions.c.status, executions.c.claimed_from).where(_this))
 _given_up = (
     select(executions.c.attempts, executions.c.cancel_requested)
     .where(_this, IS_ABANDONED, not_(MAY_GO_ON))
     .with_for_update()
 )
+_make = Prepared(lambda dialect: upsert_in(dialect, executions, ("id",)).returning(executions.c.id))
 _void = (
     update(executions)
     .where(_this, _is_running, executions.c.claimed_from == bindparam("process"))
@@ -111,7 +113,7 @@ def claim(
         "process": owner.process,
         "lease_s": owner.lease_s,
     }
-    found = connection.execute(_found, values).one_or_none()
+    found = _found(connection, values).row
     if found is None:
         _make_queued(connection, request, moment=moment)
     elif found.status == Status.RUNNING:
@@ -119,7 +121,7 @@ def claim(
     if owner.per_tool and _others_running(connection, request) >= owner.per_tool:
         deliveries.put_off(connection, request.execution_id)
         return Claim(result=read_result(connection, request.execution_id), crowded=True)
-    taken = connection.execute(_take, values).scalar_one_or_none()
+    taken = _take(connection, values).value
     if taken is not None:
         if delivery is not None:
             deliveries.keep(connection, request.execution_id, delivery)
@@ -175,14 +177,13 @@ def request_cancel(
 
 def _make_queued(connection: Connection, request: ExecutionRequest, *, moment: datetime) -> bool:
     row = rows.execution_row(request, tool_of(request), queued_at=moment) | {"status": Status.QUEUED.value}
-    made = connection.execute(upsert(connection, executions, key=("id",)).returning(executions.c.id), row)
-    return made.scalar_one_or_none() is not None
+    return bool(_make(connection, row).rows)
 
 
 def _check_room(connection: Connection, execution_id: str, most: int) -> None:
     waiting = select(executions.c.id).where(executions.c.status == Status.QUEUED).limit(most).subquery()
     count = connection.execute(select(func.count()).select_from(waiting)).scalar_one()
-    if count >= most and connection.execute(_found, {"of_id": execution_id}).first() is None:
+    if count >= most and _found(connection, {"of_id": execution_id}).row is None:
         raise QueueFullError(
             f"{most} executions wait already, the most that the setting MAX_QUEUED allows;"
             " submit again later, or start more workers"

@@ -13,7 +13,7 @@ from stepflow_python.extensions import ExtensionContext, Function, Module
 
 Lent = Callable[..., ExtensionContext]
 IMPORT = "def f():\n    try:\n        import llm\n    except ImportError as error:\n        return str(error)\n"
-VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
 
 def raised_by(call: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +29,21 @@ def test_it_is_compiled_without_sources(tmp_path: Path) -> None:
         assert data[:4] == importlib.util.MAGIC_NUMBER
         assert int.from_bytes(data[4:8], "little") == 1, "a hash that nobody checks"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_cold_run_opens_one_file_of_it(tmp_path: Path) -> None:
+    """All that it imports comes with the package's own module, `__future__` left out; other modules are files."""
+    folder = asyncio.run(compiled_guest(HERE, folder=tmp_path))
+    for path in (folder / PACKAGE).iterdir():
+        if path.stem not in {"__init__", "exceptions"}:
+            path.unlink()
+    asked = "import sys; sys.path.insert(0, sys.argv[1]); from stepflow_guest.main import main; "
+    asked += "import stepflow_guest.supervisor as it; future = '__future__' in sys.modules; "
+    asked += "import stepflow_guest.exceptions; "
+    asked += "print(main.__module__, it.__file__, it.supervise.__code__.co_filename, future)"
+    done = subprocess.run([HERE, "-I", "-S", "-c", asked, folder], capture_output=True, text=True, check=False)
+    file = f"{folder}/{PACKAGE}/supervisor.pyc"
+    assert done.stdout.split() == ["stepflow_guest.main", file, "/run/guest/stepflow_guest/supervisor.py", "False"]
 
 
 def test_it_is_made_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from stepflow_python.errors import InternalError
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.limits import Limits
+from stepflow_python.model.module import Parameter, ParameterKind
 from stepflow_python.model.result import SandboxOutcome
 from stepflow_python.model.security import SecuritySettings
 from stepflow_python.ports import SandboxRun
@@ -148,6 +149,35 @@ def test_all_that_can_be_seen_is_the_same(both: tuple[Sandbox, Sandbox], name: s
     expected, given = cold.run(SOURCES[name], **fields), warm.run(SOURCES[name], **fields)
     assert (expected.warm, given.warm) == (False, True)
     assert {field: getattr(given, field) for field in SEEN} == {field: getattr(expected, field) for field in SEEN}
+
+
+def test_random_numbers_of_openssl_are_each_run_s_own(make: Make) -> None:
+    """It was set up before the fork, and remembers a process by a number that all of them have."""
+    sandbox = make(eager=True, spares=2)
+    source = "import os, ssl\ndef f():\n    return [os.getpid(), ssl.RAND_bytes(16).hex()]\n"
+    results: list[Any] = [sandbox.run(source, imports=(("ssl", ()),)).result for _ in range(4)]
+    assert len({pid for pid, _ in results}) == 1
+    assert len({drawn for _, drawn in results}) == 4
+
+
+def test_a_tool_that_rings_for_nothing_is_heard_in_the_end(make: Make) -> None:
+    """Whatever it does to its descriptors' times: its result counts, and arrives."""
+    source = (
+        "import os\n"
+        "def f(times):\n"
+        "    for _ in range(times):\n"
+        "        for descriptor in range(256):\n"
+        "            try:\n                os.utime(descriptor)\n"
+        "            except OSError:\n                pass\n"
+        "    return 7\n"
+    )
+    sandbox = make(eager=True, spares=2)
+    for times in (0, 1, 200):
+        parameters = (Parameter(name="times", kind=ParameterKind.POSITIONAL_OR_KEYWORD),)
+        outcome = sandbox.run(source, arguments={"times": times}, parameters=parameters)
+        assert (outcome.result, outcome.warm, outcome.error) == (7, True, None)
+        assert outcome.execution_time_ms is not None
+        assert outcome.execution_time_ms < DEADLINE_S * 500
 
 
 def test_nothing_of_a_run_is_in_the_next(make: Make) -> None:
@@ -294,6 +324,22 @@ def test_many_at_a_time(make: Make) -> None:
     outcomes = sandbox.call(all_of_them())
     assert [outcome.result for outcome in outcomes] == list(range(12))
     assert all(outcome.warm for outcome in outcomes)
+
+
+def test_under_load_all_are_taken_by_who_waits_for_them(make: Make) -> None:
+    """Whatever comes first of what a process says and what it rings: no run falls back to a cold start."""
+    sandbox = make(eager=True, spares=3)
+    source = "def f():\n    return 1\n"
+
+    async def one_after_the_other() -> list[SandboxOutcome]:
+        return [await sandbox.ran(sandbox.tool(source)) for _ in range(15)]
+
+    async def all_of_them() -> list[list[SandboxOutcome]]:
+        return await asyncio.gather(*(one_after_the_other() for _ in range(8)))
+
+    outcomes = [outcome for some in sandbox.call(all_of_them()) for outcome in some]
+    assert all((outcome.warm, outcome.result) == (True, 1) for outcome in outcomes)
+    assert sandbox.sandbox.counts["fell_back"] == 0
 
 
 def test_nothing_is_left(make: Make) -> None:

@@ -96,8 +96,9 @@ class Life(RuleBasedStateMachine):
             expected.status = Status.CANCELLED if expected.cancel else Status.LOST
             expected.result, expected.abandoned = self.result_of(name), False
         elif expected.status is Status.QUEUED or expected.abandoned:
+            taken_over = expected.abandoned
             expected.status, expected.attempts, expected.abandoned = Status.RUNNING, expected.attempts + 1, False
-            assert claim == Claim(attempt=expected.attempts)
+            assert claim == Claim(attempt=expected.attempts, taken_over=taken_over)
             return
         assert claim == Claim(result=expected.result)
 

@@ -43,6 +43,6 @@ class Calls:
 
 
 def _key(run: SandboxRun) -> bytes:
-    digest = hashlib.sha256(run.source.encode("utf-8", "surrogatepass"))
+    digest = hashlib.blake2b(run.source.encode("utf-8", "surrogatepass"))
     digest.update(f"\0{run.module_name}\0{run.environment.id}".encode())
     return digest.digest()

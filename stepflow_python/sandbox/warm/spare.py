@@ -3,7 +3,6 @@
 import array
 import asyncio
 import socket
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from stepflow_python.sandbox.box import Box, Process, Running
 from stepflow_python.sandbox.cgroup import RunGroup
 from stepflow_python.sandbox.memory_file import memory_file
 from stepflow_python.sandbox.payload import bounds_of, request_of
-from stepflow_python.sandbox.streams import Wires
+from stepflow_python.sandbox.streams import Wires, with_sender
 
 READY = b"R"
 IN_A_FILE = b"F"
-CREDENTIALS = struct.Struct("3i")
-"""Process, user and group as the kernel, not the sender, says: struct ucred of unix(7)."""
 MESSAGE_BYTES = 32 * 1024
 """The guest receives no longer ones."""
 
@@ -28,17 +25,21 @@ class SpareFailedError(Exception):
     """It could not be made, or ended before it was used; the message is what is known of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tool:
-    """The process that becomes the tool; `waited_ms` is the CPU time that it had taken before."""
+    """The process that becomes the tool; `waited_ms` is the CPU time that it had taken before. 0: not known yet."""
 
     channel: socket.socket
-    pid: int
-    waited_ms: float
+    pid: int = 0
+    waited_ms: float = 0.0
+
+    def spoke(self, pid: int) -> None:
+        """It has this number, and goes on to the tool."""
+        self.pid, self.waited_ms = pid, _clock_ms(pid) or 0.0
 
     def cpu_ms(self) -> float | None:
-        """CPU time since then; none if it is no more."""
-        now_ms = _clock_ms(self.pid)
+        """CPU time since then; none if it is no more, or has not spoken."""
+        now_ms = _clock_ms(self.pid) if self.pid else None
         return None if now_ms is None else max(now_ms - self.waited_ms, 0.0)
 
 
@@ -56,6 +57,8 @@ class Spare:
     """Called when nothing of it is left."""
     limits: Limits
     """What its control group is set to."""
+    heard: bool
+    """Whether its tool's process can ring for the host itself."""
     line: int | None = None
     """The way to the host's modules that its run gets."""
 
@@ -66,10 +69,10 @@ class Spare:
             OSError: it has ended.
         """
         limits = running.run.limits
-        if self.group is not None and limits != self.limits:
+        if self.group is not None and limits is not self.limits and limits != self.limits:
             self.group.limit(limits)
         running.cpu_clock = self.tool.cpu_ms
-        request = request_of(running, env=running.run.env)
+        request = request_of(running, env=running.run.env, heard=self.heard)
         line = [] if self.line is None else [self.line]
         if len(request) <= MESSAGE_BYTES:
             send(self.tool.channel, request, line)
@@ -161,13 +164,7 @@ async def _message(channel: socket.socket) -> tuple[bytes, int]:
         await readable
     finally:
         loop.remove_reader(channel)
-    message, ancillary, _flags, _address = channel.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(CREDENTIALS.size))
-    pids = [
-        CREDENTIALS.unpack(data)[0]
-        for level, kind, data in ancillary
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
-    ]
-    return message, pids[0] if pids else 0
+    return with_sender(channel, MESSAGE_BYTES)
 
 
 def _fulfil(readable: asyncio.Future[None]) -> None:

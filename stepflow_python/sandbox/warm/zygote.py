@@ -14,6 +14,7 @@ from stepflow_python.errors import InternalError
 from stepflow_python.model.limits import Limits
 from stepflow_python.ports import IsolationReport, SandboxRun
 from stepflow_python.process.spawn import Child
+from stepflow_python.sandbox.bell import Bell
 from stepflow_python.sandbox.box import Box
 from stepflow_python.sandbox.command import SHARED_MEMORY_BYTES, WORK
 from stepflow_python.sandbox.host import Host
@@ -21,7 +22,7 @@ from stepflow_python.sandbox.memory_file import memory_file
 from stepflow_python.sandbox.payload import FORMAT, site_packages, variables
 from stepflow_python.sandbox.prepare import zygote_box
 from stepflow_python.sandbox.streams import Messages, Wires
-from stepflow_python.sandbox.warm.spare import Spare, SpareFailedError, adopted, prepared, send
+from stepflow_python.sandbox.warm.spare import Spare, SpareFailedError, Tool, adopted, prepared, send
 
 SPARE: Final = b"S"
 AT_ONCE: Final = b"N"
@@ -97,8 +98,10 @@ class Zygote:
                     wires.hand_over()
                     process = await adopted(supervisor)
                     undo.callback(process.close)
-                    ready = await prepared(tool)
-                wires.direct = Messages(tool)
+                    # A run's request may lie there before the process that reads it.
+                    ready = Tool(tool) if at_once else await prepared(tool)
+                wires.direct = Messages(tool, sender=ready.spoke if at_once else None)
+                heard = self._hung(wires)
                 wires.listen()
                 if group is not None:
                     group.toll()  # its files are open then
@@ -120,8 +123,15 @@ class Zygote:
             wires=wires,
             supervisor=supervisor,
             tool=ready,
+            heard=heard,
             let_go=self._let_go,
         )
+
+    def _hung(self, wires: Wires) -> bool:
+        """Hang a bell at the report's file; whether that could be had."""
+        assert wires.report is not None  # noqa: S101 - made just before
+        wires.bell = Bell(self.host.bells, wires.report)
+        return wires.bell.hang()
 
     def _let_go(self) -> None:
         self.held -= 1
