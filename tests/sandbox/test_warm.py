@@ -25,6 +25,8 @@ from stepflow_python.sandbox.warm.options import WarmOptions
 T = TypeVar("T")
 STANDARD = SecuritySettings(enable_system_calls=True)
 DEADLINE_S = 20.0
+REPLACING_CALLS = 40
+REPLACED_AT_LEAST = 5
 
 
 class Sandbox:
@@ -370,6 +372,29 @@ def test_a_worn_zygote_is_replaced(make: Make) -> None:
     for _ in range(8):
         assert sandbox.run("def f():\n    return 1\n").result == 1
     sandbox.call(_until(lambda: sandbox.zygotes not in ([], first)))
+
+
+def test_a_zygote_is_replaced_under_load_and_nothing_falls_back(make: Make) -> None:
+    """One that just forks for a run is not ended under it."""
+    sandbox = make(eager=True, forks=3, spares=1)
+    sandbox.run("def f():\n    return 1\n")
+
+    async def load() -> list[SandboxOutcome]:
+        run = sandbox.tool("def f():\n    return 1\n")
+
+        async def caller(number: int) -> list[SandboxOutcome]:
+            return [
+                await sandbox.sandbox.run(replace(run, execution_id=f"{number}-{index}"))
+                for index in range(REPLACING_CALLS)
+            ]
+
+        return [outcome for one in await asyncio.gather(*map(caller, range(4))) for outcome in one]
+
+    outcomes = sandbox.call(load())
+    assert {(outcome.result, outcome.warm) for outcome in outcomes} == {(1, True)}
+    counts = sandbox.sandbox.counts
+    assert (counts["fell_back"], counts["zygotes_died"]) == (0, 0)
+    assert counts["zygotes_started"] > REPLACED_AT_LEAST
 
 
 def test_demand_remembers_the_last_period(monkeypatch: pytest.MonkeyPatch) -> None:

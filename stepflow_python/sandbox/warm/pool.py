@@ -111,8 +111,7 @@ class WarmPool:
         finally:
             running.pop(execution_id, None)
             self._aside.begin(stock.give_back(spare))
-        zygote = stock.zygote
-        if outcome.status is Status.FAILED and outcome.return_code is None and (zygote is None or not zygote.alive):
+        if outcome.status is Status.FAILED and outcome.return_code is None and spare.forked_from.ended:
             raise InternalError("the process that a warm run was forked from has ended, and the run with it")
         if not this.compile_only:
             self.counts["warm"] += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stepflow_python.model.limits import Limits
 from stepflow_python.process.adopted import Adopted
+from stepflow_python.process.spawn import Child
 from stepflow_python.sandbox.box import Box, Process, Running
 from stepflow_python.sandbox.cgroup import RunGroup
 from stepflow_python.sandbox.memory_file import memory_file
@@ -53,6 +54,7 @@ class Spare:
     wires: Wires
     supervisor: socket.socket
     tool: "Tool"
+    forked_from: Child
     let_go: Callable[[], None]
     """Called when nothing of it is left."""
     limits: Limits

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections import Counter, deque
@@ -136,7 +137,6 @@ class Stock:
         if zygote is None or self._closed:
             return
         if not zygote.alive:
-            self.counts["zygotes_died"] += 1
             self.zygote = None
             self.begin(self._retire(zygote))
             self.start()
@@ -173,13 +173,16 @@ class Stock:
         self.counts["zygotes_started"] += 1
         self._failed = None
         before, self.zygote = self.zygote, zygote
-        if before is not None and not before.alive:
-            self.counts["zygotes_died"] += 1
+        zygote.child.call_when_ended(functools.partial(self._note_end, zygote))
         old, self._spares = self._spares, deque()
         for spare in old:
             self.begin(spare.discard())
         self.begin(self._retire(before))
         self.replenish()
+
+    def _note_end(self, zygote: Zygote) -> None:
+        if zygote is self.zygote and not self._closed:
+            self.counts["zygotes_died"] += 1
 
     async def _retire(self, zygote: Zygote | None) -> None:
         """End a zygote once the last of its runs has ended."""

@@ -53,7 +53,7 @@ class Zygote:
     unfit: dict[str, str]
     forks: int = 0
     held: int = 0
-    """Its processes that are waiting, or running; `free` is set while there are none."""
+    """Its processes that are being made, waiting, or running; `free` is set while there are none."""
     free: asyncio.Event = field(default_factory=asyncio.Event)
     started_kb: int | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -77,6 +77,18 @@ class Zygote:
         Raises:
             SpareFailedError: it could not be made.
         """
+        # Held from here on: one that is replaced while it forks must not be ended under the run that waits for it.
+        self.held += 1
+        self.free.clear()
+        try:
+            spare = await self._forked(limits, at_once=at_once)
+        except BaseException:
+            self._let_go()
+            raise
+        self.forks += 1
+        return spare
+
+    async def _forked(self, limits: Limits, *, at_once: bool) -> Spare:
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
             wires = undo.enter_context(Wires())
             supervisor, its_end = _socket_pair(undo, theirs)
@@ -112,9 +124,6 @@ class Zygote:
                     raise SpareFailedError(f"a waiting process could not be made: {error}") from error
                 raise
             undo.pop_all()
-        self.forks += 1
-        self.held += 1
-        self.free.clear()
         return Spare(
             limits=limits,
             box=self.box,
@@ -123,6 +132,7 @@ class Zygote:
             wires=wires,
             supervisor=supervisor,
             tool=ready,
+            forked_from=self.child,
             heard=heard,
             let_go=self._let_go,
         )
