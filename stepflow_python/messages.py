@@ -1,6 +1,7 @@
 """Messages on their way to a worker, as the jobs floor sees them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,6 +48,24 @@ class Loose(Protocol):
 
     async def take_abandoned(self) -> Sequence[Delivery]:
         """Messages of executions whose worker died and that may go on, likewise."""
+
+
+class Heard(Protocol):
+    """Somebody who hears of writes to the record."""
+
+    @property
+    def deaf(self) -> bool:
+        """Whether none can be heard."""
+
+    async def wait(self, *, within_s: float) -> None:
+        """Wait for a write since the last wait, at most so long."""
+
+
+class News(Protocol):
+    """That the record is written to, by whatever process. A write is heard just before it can be read."""
+
+    def heard(self) -> AbstractContextManager[Heard]:
+        """Hear while in it."""
 
 
 # --- what a run prints, on its way back -------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from stepflow_python.config import Settings
-from stepflow_python.messages import Dispatcher, Live, Loose
+from stepflow_python.messages import Dispatcher, Live, Loose, News
 from stepflow_python.messaging.app import make_app
 from stepflow_python.messaging.dispatch import CeleryDispatcher
 from stepflow_python.ports import History, Ledger
@@ -23,6 +23,7 @@ class Connection:
     dispatcher: Dispatcher
     loose: Loose
     live: Live
+    news: News
 
 
 @asynccontextmanager
@@ -39,5 +40,6 @@ async def open_connection(settings: Settings) -> AsyncIterator[Connection]:
             history=store.history,
             loose=store.loose,
             live=store.live,
+            news=store.news,
             dispatcher=CeleryDispatcher(make_app(settings), settings),
         )

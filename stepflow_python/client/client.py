@@ -12,11 +12,14 @@ from stepflow_python.errors import ExecutionError, PythonError
 from stepflow_python.jobs.refusing import refuse
 from stepflow_python.jobs.submission import submit, submit_chain
 from stepflow_python.jobs.watching import Transcript
+from stepflow_python.messages import Heard
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, Printed, PythonMetrics
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
 
 FIRST_POLL_S = 0.001
+HEARD_POLL_S = 0.01
+"""Where writes are heard, should one that was just heard not be there to be read yet."""
 LONGEST_POLL_S = 0.1
 WATCH_AGAIN_S = 2.0
 POLL_SHARE = 0.05
@@ -79,14 +82,14 @@ class Client:
         """
         started, history = time.monotonic(), self._connection.history
         async with asyncio.timeout(timeout_s):
-            while True:
-                status, result = await history.ended(execution_id)
-                if result is not None:
-                    return result
-                if status is None or status.ended:
-                    raise _unknown(execution_id)
-                waited = time.monotonic() - started
-                await asyncio.sleep(min(max(waited * POLL_SHARE, FIRST_POLL_S), LONGEST_POLL_S))
+            with self._connection.news.heard() as news:
+                while True:
+                    status, result = await history.ended(execution_id)
+                    if result is not None:
+                        return result
+                    if status is None or status.ended:
+                        raise _unknown(execution_id)
+                    await _pause(news, waited_s=time.monotonic() - started)
 
     async def history(self, query: HistoryFilter | None = None, *, limit: int = 50, cursor: str | None = None) -> Page:
         """A page of executions, newest first."""
@@ -139,6 +142,16 @@ class Client:
             ExecutionError: no such execution.
         """
         return await self._connection.ledger.request_cancel(execution_id)
+
+
+async def _pause(news: Heard, *, waited_s: float) -> None:
+    """Until the record is worth another look: it was written to, or it is time for one in any case."""
+    share_s = min(waited_s * POLL_SHARE, LONGEST_POLL_S)
+    if news.deaf:
+        await asyncio.sleep(max(share_s, FIRST_POLL_S))
+    else:
+        await asyncio.sleep(share_s)  # others may write to it all the time
+        await news.wait(within_s=max(share_s, HEARD_POLL_S))
 
 
 def _unknown(execution_id: str) -> ExecutionError:

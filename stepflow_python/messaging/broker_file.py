@@ -7,6 +7,7 @@ across a fork: a child opens its own.
 
 import contextlib
 import os
+import select
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from kombu.exceptions import OperationalError
 
 from stepflow_python.messaging import schema
 from stepflow_python.messaging.owners import OwnerLocks
+from stepflow_python.process.inotify import FileNews
 
 BUSY_TIMEOUT_S = 30.0
 Row: TypeAlias = tuple[object, ...]
@@ -39,8 +41,11 @@ class BrokerFile:
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        self._news = threading.Condition(threading.Lock())
         self._generation = 0
+        self._announcing = threading.Lock()
+        self._told = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Of other processes; the log is there as long as anybody has the file open.
+        self._news = FileNews(self.path.with_name(self.path.name + "-wal"))
         self._connection: sqlite3.Connection | None = None
         self._locks: OwnerLocks | None = None
         self._owner: int | None = None
@@ -92,14 +97,30 @@ class BrokerFile:
 
     def announce(self) -> None:
         """Tell the consumers of this process of a change by this process, which `data_version` does not show."""
-        with self._news:
+        with self._announcing:
             self._generation += 1
-            self._news.notify_all()
+        os.eventfd_write(self._told, 1)
 
-    def wait(self, generation: int, seconds: float) -> None:
-        """Wait until something later than `generation` is announced, at most so long."""
-        with self._news:
-            self._news.wait_for(lambda: self._generation != generation, seconds)
+    @property
+    def hears(self) -> bool:
+        """Whether `wait` hears of other processes."""
+        return self._news.listen()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until `state` is worth a look, at most so long; whether there is a reason for one.
+
+        A commit is heard just before it is seen: what was heard may show with the look after the next.
+        """
+        waiting = select.poll()
+        for source in (self._told, self._news.fileno()):
+            if source >= 0:
+                waiting.register(source, select.POLLIN)
+        heard = bool(waiting.poll(seconds * 1000))
+        if heard:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._told)
+            self._news.clear()
+        return heard
 
     def check_in_place(self) -> None:
         """Notice that the file was removed or replaced, which leaves an open connection on a file without a name.
@@ -128,6 +149,7 @@ class BrokerFile:
                 self._users -= 1
                 if self._users <= 0:
                     self._disconnect()
+                    self._news.close()
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -177,6 +199,7 @@ class BrokerFile:
         finally:
             self._locks.leave_setup()
         self._inodes = self._present()
+        self._news.renew()
         return connection
 
     def _register(self, connection: sqlite3.Connection) -> int:

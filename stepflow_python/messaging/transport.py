@@ -25,10 +25,11 @@ TIDY_INTERVAL_S = 0.25
 """How soon a message of a process that was killed is delivered again."""
 BRISK_FOR_S = 1.0
 BRISK_INTERVAL_S = 0.001
-"""Right after a message the next one is likely: so long, the file is looked at so often."""
+"""Right after a message the next one is likely: so long, the file is looked at so often where it cannot be heard."""
 QUIET_AFTER_S = 10.0
 """Without a message for so long, the file is looked at less often."""
 QUIET_INTERVAL_S = 0.02
+"""Also between looks at a file that is heard, should anything not be."""
 
 
 def broker_url(path: Path) -> str:
@@ -52,8 +53,9 @@ def broker_path(url: str) -> Path:
 class Transport(virtual.Transport):
     """Connections to a broker's file.
 
-    Transport options: `polling_interval`, seconds between looks at the file while idle (a look is one PRAGMA). What is
-    published or acknowledged in the same process is noticed at once.
+    What is published is noticed at once where the kernel tells of writes to the file's log (inotify(7)); what is
+    acknowledged in the same process, always. Transport options: `polling_interval`, seconds between looks at the file
+    while idle (a look is one PRAGMA), where the kernel does not.
     """
 
     Channel = Channel
@@ -130,17 +132,19 @@ class Transport(virtual.Transport):
                 return
 
     def _await_change(self, seen: tuple[int, int], deadline: float | None) -> None:
+        heard = False
         while self._broker.state() == seen:
             now = time.monotonic()
             if self._interrupted or (deadline is not None and now >= deadline):
                 return
-            interval = self._interval(now - self._busy_at)
-            remaining = interval if deadline is None else min(interval, deadline - now)
-            self._broker.wait(seen[0], remaining)
+            interval = BRISK_INTERVAL_S if heard else self._interval(now - self._busy_at)
+            heard = self._broker.wait(interval if deadline is None else min(interval, deadline - now))
             self._tidy()
 
     def _interval(self, idle_s: float) -> float:
         """Seconds between two looks."""
+        if self._broker.hears:
+            return QUIET_INTERVAL_S
         if idle_s < BRISK_FOR_S:
             return min(BRISK_INTERVAL_S, self.polling_interval)
         return self.polling_interval if idle_s < QUIET_AFTER_S else QUIET_INTERVAL_S

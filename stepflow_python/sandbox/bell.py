@@ -5,21 +5,13 @@ files without a name, too.
 """
 
 import asyncio
-import ctypes
-import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# <sys/inotify.h>
-IN_ATTRIB, IN_ONESHOT = 0x4, 0x8000_0000
-EVENT = struct.Struct("iIII")
-"""struct inotify_event without the name, which events of a file do not have."""
-EVENTS_BYTES = 256 * EVENT.size
+from stepflow_python.process.inotify import IN_ATTRIB, IN_ONESHOT, Inotify
+
 AGAIN_S = 0.02
 """Who rings for nothing is listened to again after this time: it shall not keep us busy."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(slots=True)
@@ -57,40 +49,37 @@ class Bells:
     """All that are listened to by the loop that hung the first; none where the kernel gives no room for it."""
 
     def __init__(self) -> None:
-        self._descriptor = -1
+        self._inotify: Inotify | None = None
         self._rung: dict[int, Callable[[], None]] = {}
 
     def listen(self, file: int, rung: Callable[[], None]) -> int:
         """Have `rung` called once, when somebody sets the file's times; the number to `forget`, negative if refused."""
-        if self._descriptor < 0:
-            self._descriptor = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
-            if self._descriptor < 0:
+        if self._inotify is None:
+            try:
+                self._inotify = Inotify()
+            except OSError:
                 return -1
-            asyncio.get_running_loop().add_reader(self._descriptor, self._readable)
-        watch = int(_libc.inotify_add_watch(self._descriptor, b"/proc/self/fd/%d" % file, IN_ATTRIB | IN_ONESHOT))
+            asyncio.get_running_loop().add_reader(self._inotify, self._readable)
+        watch = self._inotify.watch(f"/proc/self/fd/{file}", IN_ATTRIB | IN_ONESHOT)
         if watch >= 0:
             self._rung[watch] = rung
         return watch
 
     def forget(self, watch: int) -> None:
         """Call it no more."""
-        if self._rung.pop(watch, None) is not None:
-            _libc.inotify_rm_watch(self._descriptor, watch)
+        if self._inotify is not None and self._rung.pop(watch, None) is not None:
+            self._inotify.forget(watch)
 
     def close(self) -> None:
         """Let go of all."""
         self._rung.clear()
-        if self._descriptor >= 0:
-            asyncio.get_running_loop().remove_reader(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify)
+            self._inotify.close()
+            self._inotify = None
 
     def _readable(self) -> None:
-        try:
-            events = os.read(self._descriptor, EVENTS_BYTES)
-        except BlockingIOError:
-            return
-        for watch, mask, _cookie, _length in EVENT.iter_unpack(events):
+        for watch, mask in [] if self._inotify is None else self._inotify.read():
             rung = self._rung.pop(watch, None) if mask & IN_ATTRIB else None
             if rung is not None:
                 rung()

@@ -15,13 +15,18 @@ from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.reads import read_result
 from stepflow_python.store.rows import Tool, tool_of
 from stepflow_python.store.schema import STATUS_OF_ROW, attempts, executions, files
-from stepflow_python.store.sources import record_environment, record_module
+from stepflow_python.store.sources import known_environment, known_module, note_use, record_environment, record_module
 from stepflow_python.store.states import sources_of
 from stepflow_python.store.types import Moment
 from stepflow_python.store.upsert import upsert
 
 _status = select(executions.c.status).where(executions.c.id == bindparam("of_id"))
-_insert_attempt = Prepared(insert(attempts).returning(attempts.c.id))
+# Its environment and its source are on record but for the first time.
+_insert_attempt = Prepared(
+    insert(attempts)
+    .values(environment_id=known_environment, module_id=known_module)
+    .returning(attempts.c.id, attempts.c.environment_id, attempts.c.module_id)
+)
 _insert_file = insert(files)
 
 
@@ -137,16 +142,29 @@ def _record_attempt(
     connection: Connection, attempt: Attempt, recorded: ExecutionResult, tool: Tool, *, moment: datetime
 ) -> None:
     row = rows.attempt_row(attempt.request, recorded, moment=moment)
-    if attempt.environment is not None:
-        record_environment(connection, attempt.environment, moment=moment)
-        row["environment_id"] = attempt.environment.id
-    if attempt.module is not None:
-        row["module_id"] = record_module(connection, attempt.module, tool, moment=moment)
-        row["module_name"] = attempt.module.name
-    row_id = _insert_attempt(connection, row).value
+    module, environment = attempt.module, attempt.environment
+    if module is not None:
+        row["module_name"] = module.name
+    row |= {
+        "of_tool": None if module is None else tool.id,
+        "of_hash": None if module is None else module.source_hash,
+        "of_environment": None if environment is None else environment.id,
+    }
+    made = _insert_attempt(connection, row).row
+    new: dict[str, object] = {}
+    if environment is not None and made.environment_id is None:
+        record_environment(connection, environment, moment=moment)
+        new["environment_id"] = environment.id
+    elif environment is not None:
+        note_use(connection, environment.id, moment=moment)
+    if module is not None and made.module_id is None:
+        module_id = record_module(connection, module, tool, moment=moment)
+        new |= {} if module_id is None else {"module_id": module_id}
+    if new:
+        connection.execute(update(attempts).where(attempts.c.id == made.id).values(new))
     if recorded.files:
         left = [
-            {"attempt_id": row_id, "name": name, "size": len(content), "content": content}
+            {"attempt_id": made.id, "name": name, "size": len(content), "content": content}
             for name, content in recorded.files.items()
         ]
         connection.execute(_insert_file, left)

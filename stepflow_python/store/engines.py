@@ -7,6 +7,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from stepflow_python.errors import DatabaseError
 from stepflow_python.store.clock import add_functions
+from stepflow_python.store.prepared import run_by_driver
 from stepflow_python.store.urls import Place
 
 BUSY_TIMEOUT_S = 30
@@ -103,8 +104,8 @@ def _prepare_server(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
 def _begin_immediate(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once when another has written between, whatever the
     # busy timeout; one that starts as a writer waits its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    run_by_driver(connection, "BEGIN IMMEDIATE")
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    run_by_driver(connection, "BEGIN")

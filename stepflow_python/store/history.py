@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -37,6 +39,12 @@ T = TypeVar("T")
 _key: TypeAdapter[tuple[Instant, str]] = TypeAdapter(tuple[Instant, str])
 
 
+class Kept(threading.local):
+    """What a thread keeps."""
+
+    connection: Connection | None = None
+
+
 class SqlHistory:
     """Implements `ports.History`, for any event loop. Each question sees one state of the record.
 
@@ -47,6 +55,8 @@ class SqlHistory:
         self._engine = engine
         self._place = place
         self._threads = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
+        self._kept = Kept()
+        self._open: set[Connection] = set()
 
     async def get(self, execution_id: str) -> ExecutionRecord | None:
         """One execution, whole."""
@@ -96,6 +106,8 @@ class SqlHistory:
     def close(self) -> None:
         """Let the reads end that are under way, then close all connections."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        while self._open:
+            self._open.pop().close()
         self._engine.dispose()
 
     async def ask(self, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -106,10 +118,31 @@ class SqlHistory:
         """
 
         def read() -> T:
-            with translated(self._place), self._engine.connect() as connection:
+            with translated(self._place), self._connected() as connection:
                 return question(connection, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, read)
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """A file's connection stays its thread's; a server's pool looks whether one is still good."""
+        if self._place.file is None:
+            with self._engine.connect() as connection:
+                yield connection
+            return
+        if self._kept.connection is None:
+            self._kept.connection = self._engine.connect()
+            self._open.add(self._kept.connection)
+        connection = self._kept.connection
+        try:
+            yield connection
+            if connection.in_transaction():
+                connection.rollback()  # what is read next is of then
+        except BaseException:
+            self._kept.connection = None
+            self._open.discard(connection)
+            connection.close()
+            raise
 
 
 def _cursor_after(item: ExecutionSummary) -> str:

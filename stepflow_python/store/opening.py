@@ -15,6 +15,7 @@ from stepflow_python.store.history import SqlHistory
 from stepflow_python.store.ledger import LEASE_S, Bounds, SqlLedger
 from stepflow_python.store.live import SqlLive
 from stepflow_python.store.loose import SqlLoose
+from stepflow_python.store.news import News
 from stepflow_python.store.recorder import Recorder
 from stepflow_python.store.reusable import SqlReusable
 from stepflow_python.store.schema import HEAD
@@ -23,13 +24,17 @@ from stepflow_python.store.urls import Place, place_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """An open record: `ledger` to write it, `history` to read it, `loose` for what died, `live` for what prints."""
+    """An open record.
+
+    `ledger` to write it, `history` to read it, `loose` for what died, `live` for what prints, `news` to hear of writes.
+    """
 
     ledger: SqlLedger
     history: SqlHistory
     loose: SqlLoose
     live: SqlLive
     reusable: SqlReusable
+    news: News
 
 
 @asynccontextmanager
@@ -51,7 +56,7 @@ async def open_store(
     await asyncio.to_thread(_bring_up_to_date, url, place)
     writing, reading = writing_engine(place), reading_engine(place)
     recorder = Recorder(writing, place)
-    history = SqlHistory(reading, place)
+    history, news = SqlHistory(reading, place), News(place)
     try:
         ledger = SqlLedger(recorder, history, worker_id=worker_id, lease_s=lease_s, bounds=bounds)
         yield Store(
@@ -60,8 +65,10 @@ async def open_store(
             loose=SqlLoose(recorder, history),
             live=SqlLive(recorder, history),
             reusable=SqlReusable(recorder, history),
+            news=news,
         )
     finally:
+        news.close()
         await asyncio.to_thread(recorder.close)
         await asyncio.to_thread(writing.dispose)
         await asyncio.to_thread(history.close)

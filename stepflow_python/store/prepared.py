@@ -75,15 +75,26 @@ class _Lite:
 
     def run(self, connection: Connection, values: Mapping[str, object]) -> Answer:
         given = tuple(convert(values.get(name, default)) for name, default, convert in self.parameters)
-        driver: Any = connection.connection.dbapi_connection
-        try:
-            cursor = driver.execute(self.text, given)
-            rows = [self.row(row) for row in cursor.fetchall()]
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(
-                self.text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
-            ) from error
-        return Answer(rows, cursor.rowcount)
+        rows, changed = run_by_driver(connection, self.text, given)
+        return Answer([self.row(row) for row in rows], changed)
+
+
+def run_by_driver(
+    connection: Connection, text: str, values: Sequence[Any] = ()
+) -> tuple[Sequence[tuple[Any, ...]], int]:
+    """Run a text by SQLite's driver itself; rows, and how many it changed.
+
+    Raises:
+        DBAPIError: as from SQLAlchemy.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        cursor = driver.execute(text, values)
+        return cursor.fetchall(), cursor.rowcount
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(
+            text, None, error, sqlite3.Error, hide_parameters=True, dialect=connection.dialect
+        ) from error
 
 
 def _compiled(statement: Statement, dialect: Dialect, names: tuple[str, ...]) -> _Lite:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, func, select, tuple_
 
 from stepflow_python.model.history import (
     EarlierAttempt,
@@ -21,6 +21,7 @@ from stepflow_python.store.calls import read_calls
 from stepflow_python.store.clock import lease_now
 from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.schema import (
+    READY,
     STATUS_OF_ROW,
     attempts,
     dependencies,
@@ -56,7 +57,16 @@ SUMMARY = (
 )
 
 
-_status = Prepared(select(executions.c.status).where(executions.c.id == bindparam("of_id")))
+_ended = Prepared(
+    select(
+        executions.c.status.label("now"),
+        executions.c.queued_at,
+        exists().where(files.c.attempt_id == attempts.c.id).label("left_files"),
+        *attempts.c,
+    )
+    .select_from(executions.outerjoin(attempts, FINAL))
+    .where(executions.c.id == bindparam("of_id"))
+)
 _wishes = Prepared(
     select(
         executions.c.cancel_requested,
@@ -154,17 +164,21 @@ def read_recipe(connection: Connection, execution_id: str) -> Recipe | None:
 
 def read_ready_environments(connection: Connection, folder: Path) -> frozenset[str]:
     """Ids of the environments of a folder that are not retired."""
-    ready = select(environments.c.id, environments.c.virtual_env_path).where(environments.c.status == "ready")
+    ready = select(environments.c.id, environments.c.virtual_env_path).where(environments.c.status == READY)
     return frozenset(row.id for row in connection.execute(ready) if Path(row.virtual_env_path).parent == folder)
 
 
 def read_ended(connection: Connection, execution_id: str) -> tuple[Status | None, ExecutionResult | None]:
     """Its status, asked for again and again by whoever waits for a result, and that."""
-    found = _status(connection, {"of_id": execution_id}).value
-    if found is None:
+    row = _ended(connection, {"of_id": execution_id}).row
+    if row is None:
         return None, None
-    status = Status(found)
-    return status, read_result(connection, execution_id) if status.ended else None
+    status = Status(row.now)
+    if not status.ended or row.id is None:
+        return status, None
+    if row.left_files:
+        return status, read_result(connection, execution_id)
+    return status, rows.result_of(row._asdict(), queued_at=row.queued_at, files={})
 
 
 def read_wishes(connection: Connection, execution_id: str) -> Wishes:
@@ -197,7 +211,7 @@ def read_metrics(connection: Connection, query: HistoryFilter) -> PythonMetrics:
     found = connection.execute(totals).all()
     by_status = {Status(row.status): row.number for row in found}
     timed = sum(row.timed for row in found)
-    ready = func.count().filter(environments.c.status == "ready")
+    ready = func.count().filter(environments.c.status == READY)
     known, active = connection.execute(select(func.count(), ready).select_from(environments)).one()
     packages = connection.execute(select(func.count()).select_from(dependencies)).scalar_one()
     return PythonMetrics(

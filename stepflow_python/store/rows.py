@@ -15,6 +15,7 @@ from stepflow_python.model.history import EarlierAttempt, ExecutionRecord, Execu
 from stepflow_python.model.module import PythonModule
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ErrorInfo, ExceptionInfo, ExecutionResult
+from stepflow_python.store.schema import READY
 
 MASK = "***"
 UNNAMED = "tool"
@@ -120,7 +121,7 @@ def environment_row(environment: Environment, *, moment: datetime) -> Row:
         "lock": environment.lock,
         "created_at": moment,
         "last_used": moment,
-        "status": "ready",
+        "status": READY,
     }
 
 

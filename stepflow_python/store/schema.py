@@ -103,6 +103,9 @@ executions = Table(
 # row among all of that status, which it prefers while it has no statistics, and which gets slower with every job.
 STATUS_OF_ROW = executions.c.status.concat("")
 
+READY = "ready"
+"""The status of an environment that is there."""
+
 environments = Table(
     "python_environments",
     metadata,

@@ -1,40 +1,44 @@
 """Recording what executions share: tools, their sources, environments."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.module import PythonModule
 from stepflow_python.store import rows
 from stepflow_python.store.prepared import Prepared
 from stepflow_python.store.rows import Tool
-from stepflow_python.store.schema import dependencies, environments, modules, tools
+from stepflow_python.store.schema import READY, dependencies, environments, modules, tools
+from stepflow_python.store.types import Moment
 from stepflow_python.store.upsert import upsert
 
-_known_module = Prepared(
-    select(modules.c.id).where(modules.c.tool_id == bindparam("of_tool"), modules.c.source_hash == bindparam("of_hash"))
+USE_NOTED_EACH = timedelta(minutes=1)
+"""An environment that is used all the time is not written to each time."""
+
+_module = select(modules.c.id).where(
+    modules.c.tool_id == bindparam("of_tool"), modules.c.source_hash == bindparam("of_hash")
 )
-
-
+known_module = _module.scalar_subquery()
+known_environment = select(environments.c.id).where(environments.c.id == bindparam("of_environment")).scalar_subquery()
 _used = Prepared(
     update(environments)
-    .where(environments.c.id == bindparam("of_id"))
-    .values(last_used=bindparam("last_used"), status="ready")
+    .where(
+        environments.c.id == bindparam("of_id"),
+        or_(environments.c.last_used < bindparam("long_ago", type_=Moment), environments.c.status != READY),
+    )
+    .values(last_used=bindparam("last_used"), status=READY)
 )
 
 
 def record_module(connection: Connection, module: PythonModule, tool: Tool, *, moment: datetime) -> int | None:
-    """The row of a tool's source, made once for each source: each new one is the tool's next version."""
+    """The row of a tool's source that was not known, made once for each source: it is the tool's next version."""
     if tool.id is None or not module.source_hash:
         return None
-    wanted = {"of_tool": tool.id, "of_hash": module.source_hash}
-    known = _known_module(connection, wanted).value
-    if known is not None:
-        return int(known)
     version = _lock_tool(connection, tool, moment=moment)
-    # Asked again now that nobody else can add versions of this tool.
-    known = _known_module(connection, wanted).value
+    # Asked now that nobody else can add versions of this tool.
+    wanted = {"of_tool": tool.id, "of_hash": module.source_hash}
+    known = connection.execute(_module, wanted).scalar_one_or_none()
     if known is not None:
         return int(known)
     changes = {"version": version + 1, "source_hash": module.source_hash, "name": tool.name}
@@ -53,10 +57,13 @@ def _lock_tool(connection: Connection, tool: Tool, *, moment: datetime) -> int:
     return max(int(version or 0) for version in versions)
 
 
+def note_use(connection: Connection, environment_id: str, *, moment: datetime) -> None:
+    """Note that an environment that is on record was used, to the minute."""
+    _used(connection, {"of_id": environment_id, "last_used": moment, "long_ago": moment - USE_NOTED_EACH})
+
+
 def record_environment(connection: Connection, environment: Environment, *, moment: datetime) -> None:
-    """Note that an environment was used; what is in it never changes, so it is written once."""
-    if _used(connection, {"of_id": environment.id, "last_used": moment}).changed:
-        return
+    """Note that an environment is there; of one that was before, only its use is new: its content never changes."""
     row = rows.environment_row(environment, moment=moment)
     connection.execute(upsert(connection, environments, key=("id",), changed=("last_used", "status")), row)
     packages = [

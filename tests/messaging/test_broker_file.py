@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -87,12 +89,42 @@ def test_changes_are_seen(tmp_path: Path) -> None:
 def test_an_announcement_ends_a_wait(tmp_path: Path) -> None:
     """A consumer that waits is woken by its own process's publisher."""
     broker = BrokerFile(tmp_path / "broker.db")
-    generation, _ = broker.state()
-    waiter = threading.Thread(target=broker.wait, args=(generation, 60.0))
+    broker.state()
+    waiter = threading.Thread(target=broker.wait, args=(60.0,))
     waiter.start()
     broker.announce()
     waiter.join(30)
     assert not waiter.is_alive()
+
+
+def test_a_write_of_another_process_ends_a_wait(tmp_path: Path) -> None:
+    """It is heard, and seen by the next look but one."""
+    broker = BrokerFile(tmp_path / "broker.db")
+    first = broker.state()
+    assert broker.hears
+    assert broker.wait(0.0) is False
+    script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute(sys.argv[2])"
+    change = "INSERT INTO owners (pid) VALUES (1)"
+    writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "broker.db"), change])
+    assert broker.wait(30.0) is True
+    assert writer.wait(30) == 0
+    assert broker.state() != first
+
+
+def test_a_replaced_file_is_heard(tmp_path: Path) -> None:
+    """Not the one that was there before."""
+    broker = BrokerFile(tmp_path / "broker.db")
+    broker.state()
+    assert broker.hears
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(BrokerFileError, match="removed or replaced"):
+        broker.check_in_place()
+    broker.state()
+    assert broker.hears
+    broker.wait(0.0)
+    BrokerFile(tmp_path / "broker.db").run("INSERT INTO owners (pid) VALUES (1)")
+    assert broker.wait(30.0) is True
 
 
 def test_a_removed_file_is_noticed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_nobody_is_called_after_it_was_taken_down(file: int) -> None:
 
 def test_without_room_in_the_kernel_nobody_listens(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the supervisor is rung for."""
-    monkeypatch.setattr("stepflow_python.sandbox.bell._libc.inotify_init1", lambda _flags: -1)
+    monkeypatch.setattr("stepflow_python.process.inotify._libc", SimpleNamespace(inotify_init1=lambda _flags: -1))
     assert not Bell(Bells(), file, lambda: True).hang()
 
 
