@@ -22,6 +22,7 @@ from stepflow_python.config import Settings
 from stepflow_python.messaging.app import make_app
 
 REDIS = "redis://127.0.0.1:6379/9"
+WITH_RESULTS = f"{REDIS}#results"
 TASK = "benchmark.start"
 SLOTS = 8
 PACE_PER_S = 100
@@ -95,6 +96,26 @@ def no_op_rate(broker: str, tasks: int) -> float:
     return throughput
 
 
+def round_trips(rounds: int, *, pause_s: float) -> list[float]:
+    """Milliseconds from sending a no-op task to its result, which Celery keeps in Redis: the least a job can take."""
+    times = []
+    with tempfile.TemporaryDirectory() as home:
+        app = _app(WITH_RESULTS, Path(home))
+        app.send_task(TASK, args=[0.0, rounds + 1], ignore_result=False)
+        worker = _worker(WITH_RESULTS, home)
+        if worker.stdout:
+            worker.stdout.readline()
+        for _ in range(rounds):
+            time.sleep(pause_s)
+            began = time.perf_counter()
+            app.send_task(TASK, args=[0.0, rounds + 1], ignore_result=False).get(timeout=30)
+            times.append((time.perf_counter() - began) * 1000)
+        _lines(worker, rounds)
+        _forget_queue(app)
+        app.close()
+    return times
+
+
 def _forget_queue(app: Celery) -> None:
     """Leave nothing on a server that others use."""
     with app.connection() as connection:
@@ -104,8 +125,15 @@ def _forget_queue(app: Celery) -> None:
 
 
 def _app(broker: str, home: Path) -> Celery:
-    urls = {"embedded": "embedded", "sqla+sqlite": f"sqla+sqlite:///{home}/kombu.db", REDIS: REDIS}
-    return make_app(Settings(home=home, broker_url=urls[broker], queue=f"benchmark-{home.name}", concurrency=SLOTS))
+    urls = {"sqla+sqlite": f"sqla+sqlite:///{home}/kombu.db", WITH_RESULTS: REDIS}
+    settings = Settings(
+        home=home,
+        broker_url=urls.get(broker, broker),
+        queue=f"benchmark-{home.name}",
+        concurrency=SLOTS,
+        result_backend=REDIS if broker == WITH_RESULTS else "",
+    )
+    return make_app(settings)
 
 
 def _worker(broker: str, home: str) -> "subprocess.Popen[str]":

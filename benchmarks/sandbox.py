@@ -1,6 +1,7 @@
 """What a cold, isolated run costs, beside bare bubblewrap with a bare interpreter."""
 
 import asyncio
+import itertools
 import os
 import statistics
 import subprocess
@@ -49,7 +50,9 @@ async def _measured(*, rounds: int) -> list[Figure]:
         boxes = [_sandbox(Path(scratch), filters=True), _sandbox(Path(scratch), filters=False)]
         filtered, unfiltered = boxes
         bare = await _bare(environment, Path(scratch))
+        serial = itertools.count()
         contenders: dict[str, Contender] = {
+            "new": lambda: filtered.run(replace(strict, source=f"{SOURCE}# {next(serial)}\n")),
             "isolated": lambda: filtered.run(strict),
             "standard": lambda: filtered.run(standard),
             "unfiltered": lambda: unfiltered.run(standard),
@@ -100,6 +103,16 @@ def _figures(times: dict[str, list[float]]) -> list[Figure]:
             unit="ms",
             baseline=round(_quantile(anchor, "p50"), 2),
             goal="<= 1.2x",
+        )
+    )
+    found.append(
+        Figure.of(
+            id="cold_new_p50",
+            name="cold isolated run of a source that was not called before, p50, beside the same",
+            value=round(_quantile(times["new"], "p50"), 2),
+            unit="ms",
+            baseline=round(_quantile(anchor, "p50"), 2),
+            goal="<= 1.5x",
         )
     )
     costs = (

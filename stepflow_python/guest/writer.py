@@ -9,17 +9,19 @@ import sys
 
 from .plain import NotJSONError, integer, number
 
-try:
-    from _json import encode_basestring_ascii as quote
-except ImportError:
-    from json.encoder import py_encode_basestring_ascii as quote
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, List, Optional, Tuple
+    from typing import Any, Callable, Iterable, List, Optional, Tuple
 
 MAX_DEPTH = 200
 """Below what the JSON libraries of this world nest (pydantic: 255)."""
+
+
+PLAIN_CHARACTERS = 4096
+"""Most of a text that is looked at whether it is plain; a longer one seldom is, and each look reads it once more."""
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\b": "\\b"}
+
+_escape: Optional[Callable[[str], str]] = None
 
 
 class TooLargeError(Exception):
@@ -51,6 +53,46 @@ def failure(kind: str, message: str, *, exceptions: Iterable[Any] = (), too_larg
     if too_large:
         report["too_large"] = True
     return to_json(report)
+
+
+def quote(text: str) -> str:
+    """A JSON string, ASCII only.
+
+    A plain text is one as it is. What makes the others is imported when there is one: most runs have none.
+    """
+    if len(text) <= PLAIN_CHARACTERS and text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return '"' + text + '"'
+    global _escape  # noqa: PLW0603 - found once
+    if _escape is None:
+        _escape = _found_escape()
+    return _escape(text)
+
+
+def _found_escape() -> Callable[[str], str]:
+    try:
+        from _json import encode_basestring_ascii
+    except BaseException:  # noqa: BLE001 - a tool may have done anything to imports, and still has a result
+        return _escaped
+    else:
+        return encode_basestring_ascii
+
+
+def _escaped(text: str) -> str:
+    """As the standard library does it."""
+    parts = ['"']
+    for character in text:
+        number = ord(character)
+        if character in ESCAPES:
+            parts.append(ESCAPES[character])
+        elif 0x20 <= number < 0x7F:  # noqa: PLR2004 - what ASCII prints
+            parts.append(character)
+        elif number <= 0xFFFF:  # noqa: PLR2004 - one unit of UTF-16, surrogates on their own included
+            parts.append(f"\\u{number:04x}")
+        else:
+            high, low = divmod(number - 0x10000, 0x400)
+            parts.append(f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}")
+    parts.append('"')
+    return "".join(parts)
 
 
 class Writer:

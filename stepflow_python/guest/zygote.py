@@ -21,7 +21,7 @@ from .isolate import Isolation
 from .messages import receive
 from .preload import preload
 from .spare import become_spare, prepare_random_numbers
-from .writer import to_json
+from .writer import quote, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def _prepare(config: Config) -> Any:
     unfit = preload(config.imports, output=output)
     prepare_random_numbers()
     compile("f(0)", "warm", "exec")
+    quote("\n")
     for stream in (1, 2):
         posix.dup2(null, stream)
     posix.close(null)

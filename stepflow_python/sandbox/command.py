@@ -1,5 +1,6 @@
 """The command lines of a box: pure functions from values to argv."""
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,8 +88,9 @@ def unprivileged_command(uid: int, argv: Sequence[str]) -> list[str]:
     ]
 
 
-def _system() -> list[str]:
-    """The host's `/usr`, and the top-level folders that lead into it, as links or as they are."""
+@functools.cache
+def _system() -> tuple[str, ...]:
+    """The host's `/usr`, and the top-level folders that lead into it, as links or as they are. Asked once."""
     argv = ["--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
         folder = Path(name)
@@ -96,7 +98,7 @@ def _system() -> list[str]:
             argv += ["--symlink", os.readlink(folder), name]  # noqa: PTH115 - the text as it is, not a path made of it
         elif folder.is_dir():
             argv += ["--ro-bind", name, name]
-    return argv
+    return tuple(argv)
 
 
 def _etc(view: View) -> list[str]:

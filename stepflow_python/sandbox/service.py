@@ -1,9 +1,11 @@
 """The sandbox of this host."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from stepflow_python.errors import PythonError
 from stepflow_python.model.result import SandboxOutcome
 from stepflow_python.model.security import IsolationTier, SecurityStatus
 from stepflow_python.ports import HostCall, IsolationReport, SandboxRun
@@ -16,7 +18,9 @@ from stepflow_python.sandbox.memory_file import memory_file
 from stepflow_python.sandbox.payload import request_of, variables
 from stepflow_python.sandbox.prepare import prepared_box
 from stepflow_python.sandbox.remedies import require
+from stepflow_python.sandbox.sources import Source, Sources, compiling
 from stepflow_python.sandbox.streams import Wires
+from stepflow_python.sandbox.warm.options import WarmOptions
 from stepflow_python.sandbox.warm.pool import WarmPool
 
 
@@ -32,6 +36,7 @@ class HostSandbox:
         self._probe = asyncio.Lock()
         self._report: IsolationReport | None = None
         self._running: dict[str, Running] = {}
+        self._sources = Sources(within_s=(config.warm or WarmOptions()).window_s)
         self._pool: WarmPool | None = None
         self._aside = Aside()
 
@@ -51,17 +56,36 @@ class HostSandbox:
     async def _run(
         self, run: SandboxRun, report: IsolationReport, cancel: asyncio.Event | None, *, line: int | None
     ) -> SandboxOutcome:
-        outcome = None
+        source, outcome = self._sources.note(run), None
         if self._pool is not None:
-            outcome = await self._pool.run(run, self._running, cancel, line=line)
-        return await self._run_cold(run, report, cancel, line=line) if outcome is None else outcome
+            outcome = await self._pool.run(run, self._running, cancel, source=source, line=line)
+        if outcome is not None:
+            return outcome
+        try:
+            return await self._run_cold(run, report, cancel, line=line, code=source.code)
+        finally:
+            if source.wanted:
+                source.asked = True
+                self._aside.begin(self._compile(source, run, report))
+
+    async def _compile(self, source: Source, run: SandboxRun, report: IsolationReport) -> None:
+        """Have the environment's interpreter compile the source, in a box that runs nothing of it."""
+        with contextlib.suppress(PythonError):  # the next run compiles it itself, and says what is wrong
+            source.take(await self._run_cold(compiling(run), report, None, compile_only=True))
 
     async def _run_cold(
-        self, run: SandboxRun, report: IsolationReport, cancel: asyncio.Event | None, *, line: int | None
+        self,
+        run: SandboxRun,
+        report: IsolationReport,
+        cancel: asyncio.Event | None,
+        *,
+        line: int | None = None,
+        code: bytes | None = None,
+        compile_only: bool = False,
     ) -> SandboxOutcome:
         stack = AsyncExitStack()
         box = await stack.enter_async_context(prepared_box(self._host, report, run))
-        running = self._running[run.execution_id] = Running(run, box)
+        running = self._running[run.execution_id] = Running(run, box, code=code, compile_only=compile_only)
         wires = Wires()
         try:
             return await conduct(running, wires, self._starting(running, wires, line), cancel)
@@ -83,7 +107,10 @@ class HostSandbox:
             payload = request_of(running, env=variables(run, box) | run.env, line=line)
             with memory_file("request", payload) as request:
                 launch = box.launch(stdout=stdout, stderr=stderr, fds=(request, reply), passed=line)
-                return await self._host.spawner.spawn(launch)
+                process = await self._host.spawner.spawn(launch)
+            if box.group is not None:
+                box.group.toll()  # its files are open then: there is time for that while the box is being made
+            return process
 
         return start
 

@@ -1,12 +1,14 @@
 """JSON text as the standard library would write and read it."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepflow_python.guest import writer
 from stepflow_python.guest.plain import NotJSONError
 from stepflow_python.guest.writer import MAX_DEPTH, TooLargeError, to_json
 
@@ -26,6 +28,19 @@ def test_any_json_value_reads_back(value: Any) -> None:
     assert json.loads(text) == value
     assert text == json.dumps(value, separators=(",", ":"))
     assert text.isascii()
+
+
+@given(TEXT)
+def test_text_is_written_without_the_standard_library_as_with_it(text: str) -> None:
+    """A tool that spoils imports still gets its result through."""
+    assert writer._escaped(text) == json.dumps(text)
+
+
+def test_spoilt_imports_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a tool has put in their place."""
+    monkeypatch.setattr(writer, "_escape", None)
+    monkeypatch.setitem(sys.modules, "_json", None)
+    assert to_json("a\nb \u00fc") == '"a\\nb \\u00fc"'
 
 
 @given(JSON, st.integers(0, 200))

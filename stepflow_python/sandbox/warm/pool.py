@@ -1,8 +1,6 @@
 """Runs in processes that wait: one zygote for each environment and level, found by demand."""
 
 import asyncio
-import base64
-import binascii
 import dataclasses
 import functools
 import time
@@ -10,20 +8,18 @@ from collections import Counter
 from typing import Final
 
 from stepflow_python.errors import InternalError
-from stepflow_python.model.limits import Limits
 from stepflow_python.model.result import SandboxOutcome, Status
 from stepflow_python.ports import IsolationReport, SandboxRun
 from stepflow_python.sandbox.aside import Aside
 from stepflow_python.sandbox.box import Running
 from stepflow_python.sandbox.conduct import BoxNotStartedError, conduct
 from stepflow_python.sandbox.host import Host
-from stepflow_python.sandbox.warm.calls import MOST_CODE_BYTES, Calls, Tool
+from stepflow_python.sandbox.sources import Source, compiling
 from stepflow_python.sandbox.warm.options import WarmOptions
 from stepflow_python.sandbox.warm.spare import Spare
 from stepflow_python.sandbox.warm.stock import Stock
 
 UPKEEP_S: Final = 5.0
-COMPILING: Final = Limits(timeout_s=10.0, cpu_s=10.0, memory_mib=512, result_bytes=2 * MOST_CODE_BYTES)
 
 Key = tuple[object, ...]
 
@@ -38,12 +34,17 @@ class WarmPool:
     def __init__(self, host: Host, report: IsolationReport, options: WarmOptions, aside: Aside) -> None:
         self._host, self._report, self._options, self._aside = host, report, options, aside
         self._stocks: dict[Key, Stock] = {}
-        self._calls = Calls()
         self._upkeep: asyncio.Task[None] | None = None
         self.counts: Counter[str] = Counter()
 
     async def run(
-        self, run: SandboxRun, running: dict[str, Running], cancel: asyncio.Event | None, *, line: int | None = None
+        self,
+        run: SandboxRun,
+        running: dict[str, Running],
+        cancel: asyncio.Event | None,
+        *,
+        source: Source,
+        line: int | None = None,
     ) -> SandboxOutcome | None:
         """Run it where a process waits for it; none: it has to be run cold.
 
@@ -51,6 +52,7 @@ class WarmPool:
             run: the run.
             running: where those that are under way are listed.
             cancel: stops it.
+            source: what is known of its source.
             line: the run's way to the modules of the host, if it was lent any.
 
         Raises:
@@ -58,14 +60,13 @@ class WarmPool:
         """
         if not run.security.enable_file_access or _overrides(run):
             return None
-        tool, again = self._calls.note(run, within_s=self._options.window_s)
-        stock = self._stock(run, make=again or self._options.eager)
+        stock = self._stock(run, make=source.again or self._options.eager)
         if stock is None:
             return None
         if self._options.eager and stock.zygote is None:
             stock.want(run)
             await asyncio.wait({stock.start()})
-        elif again:
+        elif source.again:
             stock.want(run)
         if not stock.fits(run):
             return None
@@ -75,10 +76,10 @@ class WarmPool:
             if spare is None:
                 self.counts["fell_back"] += 1
                 return None
-            if again and tool.code is None and not tool.asked:
-                tool.asked = True
-                self._aside.begin(self._compile(tool, stock, run))
-            this = Running(run, stock.box(spare, run), code=tool.code, warm=True)
+            if source.wanted:
+                source.asked = True
+                self._aside.begin(self._compile(source, stock, run))
+            this = Running(run, stock.box(spare, run), code=source.code, warm=True)
             spare.line = line
             return await self._run_in(spare, stock, this, running, cancel)
 
@@ -117,24 +118,16 @@ class WarmPool:
             self.counts["warm"] += 1
         return outcome
 
-    async def _compile(self, tool: Tool, stock: Stock, run: SandboxRun) -> None:
+    async def _compile(self, source: Source, stock: Stock, run: SandboxRun) -> None:
         """Have the environment's interpreter compile the source, in a process that runs nothing of it."""
         with stock.demand:
             spare = await stock.take()
             if spare is None:
-                tool.asked = False
+                source.asked = False
                 return
-            quiet = dataclasses.replace(
-                run, execution_id=f"compile {run.execution_id}", files={}, env={}, stdin=b"", limits=COMPILING
-            )
+            quiet = compiling(run)
             this = Running(quiet, stock.box(spare, quiet), compile_only=True, warm=True)
-            outcome = await self._run_in(spare, stock, this, {}, None)
-        if outcome is not None and isinstance(outcome.result, str):
-            try:
-                code = base64.b64decode(outcome.result, validate=True)
-            except binascii.Error:
-                return
-            tool.code = code if len(code) <= MOST_CODE_BYTES else None
+            source.take(await self._run_in(spare, stock, this, {}, None))
 
     def _stock(self, run: SandboxRun, *, make: bool) -> Stock | None:
         key: Key = (
