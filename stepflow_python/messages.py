@@ -51,18 +51,18 @@ class Loose(Protocol):
 
 
 class Heard(Protocol):
-    """Somebody who hears of writes to the record."""
+    """Somebody who hears of executions that end."""
 
     @property
     def deaf(self) -> bool:
         """Whether none can be heard."""
 
     async def wait(self, *, within_s: float) -> None:
-        """Wait for a write since the last wait, at most so long."""
+        """Wait for an end since the last wait, at most so long."""
 
 
 class News(Protocol):
-    """That the record is written to, by whatever process. A write is heard just before it can be read."""
+    """That executions end, wherever they run; each can be read from the record by then."""
 
     def heard(self) -> AbstractContextManager[Heard]:
         """Hear while in it."""

@@ -19,7 +19,7 @@ from stepflow_python.model.result import ExecutionResult
 
 FIRST_POLL_S = 0.001
 HEARD_POLL_S = 0.01
-"""Where writes are heard, should one that was just heard not be there to be read yet."""
+"""Where ends are heard, should one not be told of: its worker may be of an older version."""
 LONGEST_POLL_S = 0.1
 WATCH_AGAIN_S = 2.0
 POLL_SHARE = 0.05
@@ -145,12 +145,12 @@ class Client:
 
 
 async def _pause(news: Heard, *, waited_s: float) -> None:
-    """Until the record is worth another look: it was written to, or it is time for one in any case."""
+    """Until the record is worth another look: an execution has ended, or it is time for one in any case."""
     share_s = min(waited_s * POLL_SHARE, LONGEST_POLL_S)
     if news.deaf:
         await asyncio.sleep(max(share_s, FIRST_POLL_S))
     else:
-        await asyncio.sleep(share_s)  # others may write to it all the time
+        await asyncio.sleep(share_s)  # others may end all the time
         await news.wait(within_s=max(share_s, HEARD_POLL_S))
 
 

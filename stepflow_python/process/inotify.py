@@ -56,13 +56,15 @@ class Inotify:
 
 
 class FileNews:
-    """Whether a file is being written to, by any process of this host; the file may come and go.
+    """Whether something is done to a file, by any process of this host; the file may come and go.
 
-    Of a database it is the log of changes, to which a commit writes just before others can see it.
+    Args:
+        path: of the file.
+        mask: what is heard: that it is written to, if nothing else is said.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
+    def __init__(self, path: Path, mask: int = IN_MODIFY) -> None:
+        self._path, self._mask = str(path), mask
         self._inotify: Inotify | None = None
         self._watch = -1
 
@@ -73,17 +75,17 @@ class FileNews:
                 self._inotify = self._inotify or Inotify()
             except OSError:
                 return False
-            self._watch = self._inotify.watch(self._path, IN_MODIFY)
+            self._watch = self._inotify.watch(self._path, self._mask)
         return self._watch >= 0
 
     def fileno(self) -> int:
-        """Readable when the file was written to after `clear`; negative where nothing can be heard."""
+        """Readable when it was done after `clear`; negative where nothing can be heard."""
         return -1 if self._inotify is None else self._inotify.fileno()
 
     def clear(self) -> None:
-        """What was written until now is known."""
+        """What was done until now is known."""
         for watch, mask in [] if self._inotify is None else self._inotify.read():
-            if watch == self._watch and not mask & IN_MODIFY:  # the file is gone
+            if watch == self._watch and not mask & self._mask:  # the file is gone
                 self._watch = -1
 
     def renew(self) -> None:

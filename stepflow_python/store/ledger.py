@@ -90,7 +90,7 @@ class SqlLedger:
     async def finish(self, attempt: Attempt) -> ExecutionResult:
         """Record an attempt and end its execution; see `ports.Ledger`."""
         try:
-            return await self._recorder.write(partial(ending.finish, attempt=attempt, moment=now()))
+            return await self._recorder.write(partial(ending.finish, attempt=attempt, moment=now()), ends=True)
         finally:
             self._renewed.pop(attempt.result.execution_id, None)
 
@@ -105,7 +105,7 @@ class SqlLedger:
     async def request_cancel(self, execution_id: str, *, running: bool = True) -> ExecutionRecord:
         """Cancel: a queued execution ends at once, a running one is marked; see `ports.Ledger`."""
         change = partial(writes.request_cancel, execution_id=execution_id, running=running, moment=now())
-        record = await self._recorder.write(change)
+        record = await self._recorder.write(change, ends=True)
         if record is None:
             raise ExecutionError(f"no execution {execution_id!r} is on record; `stepflow history` lists what is")
         return record

@@ -33,7 +33,7 @@ class SqlLoose:
         """End executions whose worker died and that may not go on; how many there were."""
         if not await self._history.ask(_anything_runs):
             return 0
-        return await self._recorder.write(partial(_end_abandoned, moment=now()))
+        return await self._recorder.write(partial(_end_abandoned, moment=now()), ends=True)
 
     async def waiting(self) -> dict[str, int]:
         """Queues of which a message seems to be lost."""

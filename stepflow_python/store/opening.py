@@ -26,7 +26,7 @@ from stepflow_python.store.urls import Place, place_of
 class Store:
     """An open record.
 
-    `ledger` to write it, `history` to read it, `loose` for what died, `live` for what prints, `news` to hear of writes.
+    `ledger` to write it, `history` to read it, `loose` for what died, `live` for what prints, `news` to hear of ends.
     """
 
     ledger: SqlLedger

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from stepflow_python.errors import DatabaseError, PythonError
 from stepflow_python.store.failures import database_error, is_transient
+from stepflow_python.store.news import tell
 from stepflow_python.store.urls import Place
 
 T = TypeVar("T")
@@ -23,10 +24,11 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Write(Generic[T]):
-    """One change, and who waits for it to be durable."""
+    """One change, and who waits for it to be durable; `ends`: it may end an execution."""
 
     change: Callable[[Connection], T]
     done: "Future[T]"
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +64,25 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="stepflow-recorder", daemon=True)
         self._thread.start()
 
-    async def write(self, change: Callable[[Connection], T]) -> T:
+    async def write(self, change: Callable[[Connection], T], *, ends: bool = False) -> T:
         """Run a change; returns when it is durable.
+
+        Args:
+            change: what to run.
+            ends: it may end an execution, and who waits for one is told.
 
         Raises:
             DatabaseError: it could not be written.
             PythonError: whatever of our own tree the change raised.
         """
-        done = asyncio.wrap_future(self.submit(change))
+        done = asyncio.wrap_future(self.submit(change, ends=ends))
         # Asked for, or the loop would complain of an error that nobody waits for any more.
         done.add_done_callback(lambda future: future.cancelled() or future.exception())
         return await asyncio.shield(done)
 
-    def submit(self, change: Callable[[Connection], T]) -> "Future[T]":
+    def submit(self, change: Callable[[Connection], T], *, ends: bool = False) -> "Future[T]":
         """Put a change in line, for callers without a loop."""
-        write = Write(change, Future[T]())
+        write = Write(change, Future[T](), ends)
         write.done.set_running_or_notify_cancel()
         with self._door:
             if self._closed:
@@ -96,7 +102,10 @@ class Recorder:
         going_on = True
         while going_on:
             batch, going_on = self._next_batch()
-            for end in self._commit(batch):
+            ends = self._commit(batch)
+            if any(write.ends for write in batch):
+                tell(self._place)
+            for end in ends:
                 self._tell(end)
         self._let_go()
 

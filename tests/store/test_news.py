@@ -1,4 +1,4 @@
-"""Whoever waits for the record hears of a write to it, and of a server's record knows that nothing is to be heard."""
+"""Whoever waits hears of executions that end, and of a server's record knows that nothing is to be heard."""
 
 import asyncio
 import time
@@ -20,15 +20,16 @@ def opened(path: Path, then: Callable[[Store], Awaitable[None]]) -> None:
 
     async def within() -> None:
         async with open_store(f"sqlite:///{path}") as store:
-            await written(store, "first")
+            await ended(store, "first")
             await then(store)
 
     asyncio.run(within())
 
 
-async def written(store: Store, name: str) -> None:
-    """Write an execution."""
+async def ended(store: Store, name: str) -> None:
+    """End an execution."""
     await store.ledger.enqueue(ExecutionRequest(execution_id=name, code="x = 1"))
+    await store.ledger.request_cancel(name)
 
 
 async def took_s(heard: Heard, within_s: float) -> float:
@@ -38,25 +39,28 @@ async def took_s(heard: Heard, within_s: float) -> float:
     return time.monotonic() - started
 
 
-def test_each_who_hears_hears_each_write(tmp_path: Path) -> None:
-    """Also one between two waits; nothing is heard twice, and a read is not heard."""
+def test_each_who_hears_hears_each_end(tmp_path: Path) -> None:
+    """Also one between two waits; nothing is heard twice, and what ends nothing is not heard."""
 
     async def hear(store: Store) -> None:
         with store.news.heard() as one, store.news.heard() as other:
             assert (one.deaf, other.deaf) == (False, False)
             for heard in (one, other):
-                await heard.wait(within_s=SHORT_S)  # what was before
-            await written(store, "second")
+                await heard.wait(within_s=SHORT_S)
+            await ended(store, "second")
             for heard in (one, other):
                 assert await took_s(heard, LONG_S) < LONG_S / 2
             await store.history.get("second")
+            request = ExecutionRequest(execution_id="third", code="x = 1")
+            await store.ledger.enqueue(request)
+            assert (await store.ledger.claim(request)).attempt == 1
             for heard in (one, other):
                 assert await took_s(heard, SHORT_S) >= SHORT_S
 
     opened(tmp_path / "record.db", hear)
 
 
-def test_a_write_of_another_store_is_heard(tmp_path: Path) -> None:
+def test_an_end_by_another_store_is_heard(tmp_path: Path) -> None:
     """As of another process."""
 
     async def hear(store: Store) -> None:
@@ -65,7 +69,7 @@ def test_a_write_of_another_store_is_heard(tmp_path: Path) -> None:
                 await heard.wait(within_s=SHORT_S)
                 waiting = asyncio.create_task(took_s(heard, LONG_S))
                 await asyncio.sleep(0)
-                await written(other, "second")
+                await ended(other, "second")
                 assert await waiting < LONG_S / 2
 
     opened(tmp_path / "record.db", hear)
