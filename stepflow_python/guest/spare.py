@@ -16,6 +16,7 @@ from .calling import call_function
 from .child import Sink, become_tool, settle
 from .confine import confine
 from .ending import Beginning
+from .forking import fork, renew
 from .last_word import BELL, LastWord, was_always_alone, was_said
 from .messages import receive
 from .request import BadRequestError, Fields, Limits, parse_request, read_request
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from .kernel import Kernel
 
 AWAITED = {_signal.SIGCHLD, BELL}
-ALL_SIGNALS = range(1, _signal.NSIG)
+ALL_SIGNALS = tuple(_signal.valid_signals())  # those of the C library itself would each be warned of
 READY = b"R"
 FAILED = b"X"
 PIECE = "def f(n):\n    return {'n': [n, 1.5, 'x']}\n"
@@ -78,7 +79,7 @@ class Wires:
         self.tool: Any = _socket.socket(fileno=tool)
 
 
-def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, rehearsed: bool) -> None:
+def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, rehearsed: bool, hooks: bool) -> None:
     """Make this process, the first of its pid namespace, a supervisor that waits. Returns only in the tool's process.
 
     Args:
@@ -86,6 +87,7 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
         kernel: whom to ask for namespaces.
         descriptors: see `Wires`.
         rehearsed: whether there is time until a run comes: the tool's process rehearses, and says when it is ready.
+        hooks: whether functions of packages are to be called at a fork.
     """
     wires = Wires(descriptors)
     try:
@@ -101,7 +103,7 @@ def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, r
         # Nobody in its namespace can do anything to a process 1 that takes no signals.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)
         wires.supervisor.send(READY)  # before the fork: the host has something to do as well
-        child = posix.fork()
+        child = fork(kernel, hooks=hooks)
     except OSError as error:
         wires.supervisor.send(FAILED + str(error).encode("utf-8", "replace"))
         posix._exit(1)
@@ -172,6 +174,7 @@ def _become_tool(wires: Wires, kernel: Kernel, *, rehearsed: bool) -> None:
     posix.dup2(wires.stdout, 1)
     posix.dup2(wires.stderr, 2)
     settle({wires.report, wires.tool.fileno()})
+    renew()
     reseed()
     if rehearsed:
         rehearse(wires.report, kernel)
@@ -227,7 +230,7 @@ def prepare_random_numbers() -> None:
 
 
 def reseed() -> None:
-    """Give this process random numbers of its own; `random` does so itself at a fork."""
+    """Give this process random numbers of its own, where a fork does not do so by itself."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()

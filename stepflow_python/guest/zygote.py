@@ -17,6 +17,7 @@ from . import exceptions as _exceptions  # noqa: F401 - what a run may need is i
 from .anonymous import anonymous_file
 from .child import dress
 from .config import Config
+from .forking import ForkHooks
 from .isolate import Isolation
 from .messages import receive
 from .preload import preload
@@ -39,9 +40,10 @@ def main() -> None:
     kernel = Isolation()
     kernel.forget()
     dress(prefix=config.prefix, site_packages=config.site_packages, env=config.env)
-    unfit = _prepare(config)
+    with ForkHooks() as hooks:
+        unfit = _prepare(config)
     control.send(to_json({"unfit": unfit}).encode("ascii"))
-    serve(config, control, kernel)
+    serve(config, control, kernel, hooks=hooks.needed)
 
 
 def _prepare(config: Config) -> Any:
@@ -65,7 +67,7 @@ def _prepare(config: Config) -> Any:
     return unfit
 
 
-def serve(config: Config, control: Any, kernel: Isolation) -> None:
+def serve(config: Config, control: Any, kernel: Isolation, *, hooks: bool) -> None:
     """Fork a process for each message. Returns only in one that became a tool."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps them
     while True:
@@ -75,7 +77,7 @@ def serve(config: Config, control: Any, kernel: Isolation) -> None:
         if kernel.fork_into_new_pids() == 0:
             control.close()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            become_spare(config, kernel, descriptors, rehearsed=message == SPARE)
+            become_spare(config, kernel, descriptors, rehearsed=message == SPARE, hooks=hooks)
             return
         for descriptor in descriptors:
             posix.close(descriptor)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -202,6 +203,44 @@ def test_nothing_of_a_run_is_in_the_next(make: Make) -> None:
     for column in (1, 2, 3):
         assert len({result[column] for result in results}) == 4
     assert {result[4] for result in results} == {2}
+
+
+def test_a_forked_process_is_known_by_its_own_numbers(both: tuple[Sandbox, Sandbox]) -> None:
+    """To Python's threads, to the C library, which signals by them, and to the kernel."""
+    source = (
+        "import os, threading\n"
+        "def f():\n"
+        "    mine = threading.get_native_id()\n"
+        "    return [mine == os.getpid(), mine == threading.main_thread().native_id]\n"
+    )
+    assert both[1].run(source, imports=(("threading", ()),)).result == [True, True]
+    ended = both[1].run("import os\ndef f():\n    os.abort()\n")
+    assert (ended.signal, ended.warm) == (signal.SIGABRT, True)
+
+
+def test_functions_that_a_package_wants_called_at_a_fork_are(make: Make, environment: Environment) -> None:
+    """It may have to make something of its own anew: in each process, and before the tool runs."""
+    path = environment.path.with_name(f"{environment.path.name}-hooks")
+    shutil.copytree(environment.path, path, symlinks=True)
+    packages = path / environment.site_packages.relative_to(environment.path)
+    for folder in (path, packages):
+        folder.chmod(0o755)
+    (packages / "hooked.py").write_text(
+        "import os\ncalls = []\nos.register_at_fork(after_in_child=lambda: calls.append(os.getpid()))\n"
+    )
+    interpreter = path / environment.interpreter.relative_to(environment.path)
+    sandbox = make(eager=True, spares=1)
+    sandbox.environment = environment.model_copy(
+        update={"id": "hooks", "path": path, "site_packages": packages, "interpreter": interpreter}
+    )
+    try:
+        outcomes = [
+            sandbox.run("import hooked\ndef f():\n    return hooked.calls\n", imports=(("hooked", ()),))
+            for _ in range(3)
+        ]
+    finally:
+        shutil.rmtree(path)
+    assert [(outcome.result, outcome.warm) for outcome in outcomes] == [([2], True)] * 3
 
 
 @pytest.mark.parametrize(
