@@ -20,9 +20,11 @@ class Aside:
         task.add_done_callback(self._ended)
 
     async def settle(self) -> None:
-        """Wait for all, those included that they begin."""
+        """Wait for all, those included that they begin; of a loop that has ended nothing comes any more."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            self._tasks = {task for task in self._tasks if not task.get_loop().is_closed()}
+            if self._tasks:
+                await asyncio.wait(self._tasks)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

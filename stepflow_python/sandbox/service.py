@@ -87,13 +87,17 @@ class HostSandbox:
         box = await stack.enter_async_context(prepared_box(self._host, report, run))
         running = self._running[run.execution_id] = Running(run, box, code=code, compile_only=compile_only)
         wires = Wires()
+        # Namespaces end what was in them; without them, and with a folder on disk, nothing may be left behind us.
+        aside = box.tier is IsolationTier.NAMESPACES
         try:
             return await conduct(running, wires, self._starting(running, wires, line), cancel)
+        except asyncio.CancelledError:
+            aside = False  # the loop may be about to end, and with it what is begun now
+            raise
         finally:
             del self._running[run.execution_id]
             cleared = _cleared(running, wires, stack)
-            # Namespaces end what was in them; without them, and with a folder on disk, nothing may be left behind us.
-            if box.tier is IsolationTier.NAMESPACES:
+            if aside:
                 self._aside.begin(cleared)
             else:
                 await cleared

@@ -1,8 +1,10 @@
 """A source that is called again is compiled once, by its own interpreter, and runs as it did before."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +123,20 @@ def test_calls_far_apart_are_not_compiled_for(cold: Cold, monkeypatch: pytest.Mo
     known.note(replace(run, module_name="other"))
     assert not known.note(run).wanted
     assert known.note(run).wanted
+
+
+def test_a_loop_may_end_while_it_is_compiled(config: SandboxConfig, cold: Cold) -> None:
+    """Whoever closes the sandbox in another one does not wait for it, and nothing of its box is left."""
+    run, sandbox = cold.tool("def f():\n    return 1\n"), HostSandbox(config)
+    asyncio.run(sandbox.isolation())
+    before = _groups(sandbox)
+    for _ in range(2):
+        assert asyncio.run(sandbox.run(run)).result == 1
+    assert _groups(sandbox) <= before
+    asyncio.run(asyncio.wait_for(sandbox.close(), 20))
+
+
+def _groups(sandbox: HostSandbox) -> set[Path]:
+    """Control groups of this process."""
+    bases = {} if sandbox._host.groups is None else sandbox._host.groups._bases
+    return {path for base in bases.values() for path in base.glob(f"*-{os.getpid()}-*")}

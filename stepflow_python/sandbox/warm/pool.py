@@ -109,9 +109,13 @@ class WarmPool:
         except (BoxNotStartedError, OSError):
             self.counts["fell_back"] += 1
             return None
+        except asyncio.CancelledError:
+            await spare.discard()  # the loop may be about to end, and with it what is begun aside
+            raise
         finally:
             running.pop(execution_id, None)
-            self._aside.begin(stock.give_back(spare))
+            if not spare.discarded:
+                self._aside.begin(stock.give_back(spare))
         if outcome.status is Status.FAILED and outcome.return_code is None and spare.forked_from.ended:
             raise InternalError("the process that a warm run was forked from has ended, and the run with it")
         if not this.compile_only:

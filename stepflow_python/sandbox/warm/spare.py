@@ -61,6 +61,7 @@ class Spare:
     """What its control group is set to."""
     heard: bool
     """Whether its tool's process can ring for the host itself."""
+    discarded: bool = False
     line: int | None = None
     """The way to the host's modules that its run gets."""
 
@@ -87,6 +88,7 @@ class Spare:
 
     async def discard(self) -> None:
         """End it, used or not, and remove what it had."""
+        self.discarded = True
         self.supervisor.close()
         self.wires.close()
         self.process.kill_now()
