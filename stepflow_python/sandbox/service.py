@@ -61,12 +61,11 @@ class HostSandbox:
             outcome = await self._pool.run(run, self._running, cancel, source=source, line=line)
         if outcome is not None:
             return outcome
-        try:
-            return await self._run_cold(run, report, cancel, line=line, code=source.code)
-        finally:
-            if source.wanted:
-                source.asked = True
-                self._aside.begin(self._compile(source, run, report))
+        outcome = await self._run_cold(run, report, cancel, line=line, code=source.code)
+        if source.wanted:
+            source.asked = True
+            self._aside.begin(self._compile(source, run, report))
+        return outcome
 
     async def _compile(self, source: Source, run: SandboxRun, report: IsolationReport) -> None:
         """Have the environment's interpreter compile the source, in a box that runs nothing of it."""
