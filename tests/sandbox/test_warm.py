@@ -1,6 +1,7 @@
 """Runs in processes that waited for them: as cold ones in all that can be seen, and nothing of one is in another."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -463,5 +464,8 @@ def _left(sandbox: Sandbox) -> tuple[set[Path], list[str], int]:
         if groups is not None
         else set()
     )
-    children = [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    children: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that was joined may be on its way out still
+            children += (task / "children").read_text().split()
     return folders, sorted(children), len(list(Path("/proc/self/fd").iterdir()))
