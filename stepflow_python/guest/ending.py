@@ -41,16 +41,6 @@ class Beginning:
             self._told(status)
         posix._exit(status)
 
-    def rehearse(self) -> None:
-        """Look at all that `end` looks at, and touch what exit handlers touch; of these none is run."""
-        self._only_known_modules()
-        _objects_left()
-        _flushed()
-        logging, weakref = sys.modules.get("logging"), sys.modules.get("weakref")
-        if logging is not None and weakref is not None:
-            handler = logging.NullHandler()
-            logging.shutdown([weakref.ref(handler)])
-
     def _only_known_modules(self) -> bool:
         """Whether the tool loaded nothing since but the standard library: others may wait for the real end."""
         standard: FrozenSet[str] = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10

@@ -33,10 +33,15 @@ class Kernel:
         Raises:
             OSError: it is -1.
         """
-        address = self._ctypes.dlsym(self._library, function)
-        result: int = self._ctypes.call_function(address, arguments)
+        result = self.ask(function, *arguments)
         if result == -1:
             raise OSError(f"{function}({', '.join(map(repr, arguments[:2]))}) was refused by the kernel")
+        return result
+
+    def ask(self, function: str, *arguments: Any) -> int:
+        """As `call`, where it does not matter whether it is refused."""
+        address = self._ctypes.dlsym(self._library, function)
+        result: int = self._ctypes.call_function(address, arguments)
         return result
 
     def adopt_orphans(self, *, signal: int) -> None:

@@ -59,6 +59,12 @@ class LastWord:
         while True:
             _signal.pause()
 
+    def rehearse(self, status: int) -> None:
+        """Look at all that `say` looks at, and make what it would write."""
+        was_always_alone()
+        self.is_all(alone=True)
+        self.of(status)
+
     def of(self, status: int) -> bytes:
         """The end of a report."""
         largest_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

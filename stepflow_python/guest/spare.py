@@ -12,58 +12,28 @@ import marshal
 import posix
 import sys
 
-from .calling import call_function
-from .child import Sink, become_tool, settle
+from .child import become_tool, settle
 from .confine import confine
-from .ending import Beginning
 from .forking import fork, renew
-from .last_word import BELL, LastWord, was_always_alone, was_said
+from .last_word import BELL, LastWord, was_said
 from .messages import receive
 from .request import BadRequestError, Fields, Limits, parse_request, read_request
 from .supervisor import NOT_STARTED, Ended, Reply, answer, end_the_others, frame, stdin_of
 from .workspace import make_folders, stage
-from .writer import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, NoReturn
+    from typing import Any, List, NoReturn, Optional
 
     from .config import Config
     from .isolate import Isolation
     from .kernel import Kernel
+    from .rehearsal import Pages
 
 AWAITED = {_signal.SIGCHLD, BELL}
 ALL_SIGNALS = tuple(_signal.valid_signals())  # those of the C library itself would each be warned of
 READY = b"R"
 FAILED = b"X"
-PIECE = "def f(n):\n    return {'n': [n, 1.5, 'x']}\n"
-REHEARSAL = marshal.dumps(
-    {
-        "source": PIECE,
-        # Tools that are called again come compiled: the compiler's pages stay shared.
-        "code": marshal.dumps(compile(PIECE, "rehearsal", "exec", dont_inherit=True)),
-        "module_name": "rehearsal",
-        "function": "f",
-        "parameters": [["n", "positional_or_keyword"]],
-        "arguments": {"n": 1},
-        "input_schema": {},
-        "stdin": b"",
-        "files": {},
-        "env": {},
-        "site_packages": "",
-        "prefix": "",
-        "output_folder": "output",
-        "limits": {
-            "cpu_s": 1,
-            "open_files": 1,
-            "file_bytes": 1024,
-            "result_bytes": 1024,
-            "output_files": 1,
-            "output_files_bytes": 1,
-        },
-    },
-    2,
-)
 IN_A_FILE = b"F"
 """Instead of a request that is too large for a message."""
 
@@ -73,44 +43,48 @@ class Wires:
 
     __slots__ = ("groups", "reply", "report", "stderr", "stdout", "supervisor", "tool")
 
-    def __init__(self, descriptors: List[int]) -> None:
-        supervisor, tool, self.stdout, self.stderr, self.reply, self.report, *self.groups = descriptors
-        self.supervisor: Any = _socket.socket(fileno=supervisor)
+    def __init__(self, supervisor: Any, descriptors: List[int]) -> None:
+        self.supervisor = supervisor
+        tool, self.stdout, self.stderr, self.reply, self.report, *self.groups = descriptors
         self.tool: Any = _socket.socket(fileno=tool)
 
 
-def become_spare(config: Config, kernel: Isolation, descriptors: List[int], *, rehearsed: bool, hooks: bool) -> None:
+def become_spare(config: Config, kernel: Isolation, supervisor: Any, *, pages: Optional[Pages], hooks: bool) -> None:
     """Make this process, the first of its pid namespace, a supervisor that waits. Returns only in the tool's process.
 
     Args:
         config: what all runs have in common.
         kernel: whom to ask for namespaces.
-        descriptors: see `Wires`.
-        rehearsed: whether there is time until a run comes: the tool's process rehearses, and says when it is ready.
+        supervisor: a socket to the host, which sends what `Wires` takes while the namespaces are being made.
+        pages: what runs write to; given where there is time until one comes, the tool's process makes them its own, and
+            says when it is ready.
         hooks: whether functions of packages are to be called at a fork.
     """
-    wires = Wires(descriptors)
     try:
-        for group in wires.groups:
-            posix.write(group, b"0")
-            posix.close(group)
         kernel.isolate(config.folders, kept=config.kept, network=config.network)
         posix.chdir(config.folders[0][0])
         make_folders(config.output_folder)
+        message, descriptors = receive(supervisor)
+        if not message:
+            posix._exit(0)
+        wires = Wires(supervisor, descriptors)
+        for group in wires.groups:
+            posix.write(group, b"0")
+            posix.close(group)
         kernel.give_up_rights()
         confine(kernel, config.confinement)
         kernel.close_to_others(closed=True)
         # Nobody in its namespace can do anything to a process 1 that takes no signals.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)
-        wires.supervisor.send(READY)  # before the fork: the host has something to do as well
+        supervisor.send(READY)  # before the fork: the host has something to do as well
         child = fork(kernel, hooks=hooks)
     except OSError as error:
-        wires.supervisor.send(FAILED + str(error).encode("utf-8", "replace"))
+        supervisor.send(FAILED + str(error).encode("utf-8", "replace"))
         posix._exit(1)
     if child == 0:
-        wires.supervisor.close()
+        supervisor.close()
         posix.close(wires.reply)
-        _become_tool(wires, kernel, rehearsed=rehearsed)
+        _become_tool(wires, kernel, pages=pages)
         return
     # As little as possible from here on: each page of memory that is written to is copied, and holds memory.
     wires.tool.close()
@@ -168,7 +142,7 @@ def _wait_for_the_end() -> NoReturn:
         _signal.pause()
 
 
-def _become_tool(wires: Wires, kernel: Kernel, *, rehearsed: bool) -> None:
+def _become_tool(wires: Wires, kernel: Kernel, *, pages: Optional[Pages]) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     kernel.close_to_others(closed=False)
     posix.dup2(wires.stdout, 1)
@@ -176,8 +150,8 @@ def _become_tool(wires: Wires, kernel: Kernel, *, rehearsed: bool) -> None:
     settle({wires.report, wires.tool.fileno()})
     renew()
     reseed()
-    if rehearsed:
-        rehearse(wires.report, kernel)
+    if pages is not None:
+        pages.own(kernel)
         wires.tool.send(READY)  # who is waited for is sent its request without
     message, descriptors = receive(wires.tool)
     if not message:
@@ -198,28 +172,6 @@ def _become_tool(wires: Wires, kernel: Kernel, *, rehearsed: bool) -> None:
         posix.close(file)
     word = LastWord(wires.report, request)
     become_tool(request, source, report=wires.report, stdin=stdin, kernel=kernel, word=word)
-
-
-def rehearse(report: int, kernel: Kernel) -> None:
-    """Do what is about to be done for a tool, with a few lines of ours.
-
-    The pages that this writes to are this process's own then: copied one by one later, they would cost a run a
-    millisecond.
-    """
-    request = parse_request(REHEARSAL)
-    posix.unlink(stage(request))
-    kernel.close_to_others(closed=False)
-    confine(kernel, request.confinement)
-    sink, word = Sink(report, request), LastWord(report, request)
-    beginning = Beginning(request.module_name)
-    namespace: Any = {}
-    exec(marshal.loads(request.code or b""), namespace)  # noqa: S102, S302 - ours
-    sink.write(to_json(call_function(request, namespace)))
-    beginning.rehearse()
-    word.is_all(alone=was_always_alone())
-    word.of(0)
-    posix.ftruncate(report, 0)
-    posix.lseek(report, 0, 0)
 
 
 def prepare_random_numbers() -> None:

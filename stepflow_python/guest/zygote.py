@@ -21,12 +21,15 @@ from .forking import ForkHooks
 from .isolate import Isolation
 from .messages import receive
 from .preload import preload
+from .rehearsal import pages_of_a_run
 from .spare import become_spare, prepare_random_numbers
 from .writer import quote, to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from .rehearsal import Pages
 
 SPARE, AT_ONCE = b"S", b"N"
 """Messages that ask for one more process, the second for a run that waits for it already: its request comes at once."""
@@ -42,8 +45,9 @@ def main() -> None:
     dress(prefix=config.prefix, site_packages=config.site_packages, env=config.env)
     with ForkHooks() as hooks:
         unfit = _prepare(config)
+    pages = pages_of_a_run(kernel, hooks=hooks.needed)
     control.send(to_json({"unfit": unfit}).encode("ascii"))
-    serve(config, control, kernel, hooks=hooks.needed)
+    serve(config, control, kernel, pages, hooks=hooks.needed)
 
 
 def _prepare(config: Config) -> Any:
@@ -67,7 +71,7 @@ def _prepare(config: Config) -> Any:
     return unfit
 
 
-def serve(config: Config, control: Any, kernel: Isolation, *, hooks: bool) -> None:
+def serve(config: Config, control: Any, kernel: Isolation, pages: Pages, *, hooks: bool) -> None:
     """Fork a process for each message. Returns only in one that became a tool."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps them
     while True:
@@ -77,7 +81,8 @@ def serve(config: Config, control: Any, kernel: Isolation, *, hooks: bool) -> No
         if kernel.fork_into_new_pids() == 0:
             control.close()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            become_spare(config, kernel, descriptors, rehearsed=message == SPARE, hooks=hooks)
+            supervisor = _socket.socket(fileno=descriptors[0])
+            become_spare(config, kernel, supervisor, pages=pages if message == SPARE else None, hooks=hooks)
             return
         for descriptor in descriptors:
             posix.close(descriptor)

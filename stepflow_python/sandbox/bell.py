@@ -23,10 +23,15 @@ class Bell:
     answer: Callable[[], bool] | None = None
     _watch: int = -1
 
+    @property
+    def hung(self) -> bool:
+        """Whether it is listened to."""
+        return self._watch >= 0
+
     def hang(self) -> bool:
         """Listen, or listen again; whether that could be had."""
         self._watch = self.bells.listen(self.file, self._rung)
-        return self._watch >= 0
+        return self.hung
 
     def take_down(self) -> None:
         """Listen no more."""

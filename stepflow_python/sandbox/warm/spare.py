@@ -46,11 +46,10 @@ class Tool:
 
 @dataclass(slots=True, kw_only=True)
 class Spare:
-    """One waiting process; `box` is its zygote's, `process` the supervisor, `group` its control group."""
+    """One waiting process, in its box; `process` is its supervisor."""
 
     box: Box
     process: Adopted
-    group: RunGroup | None
     wires: Wires
     supervisor: socket.socket
     tool: "Tool"
@@ -64,6 +63,11 @@ class Spare:
     discarded: bool = False
     line: int | None = None
     """The way to the host's modules that its run gets."""
+
+    @property
+    def group(self) -> RunGroup | None:
+        """Its control group."""
+        return self.box.group
 
     async def start(self, running: Running) -> Process:
         """Hand it its run.

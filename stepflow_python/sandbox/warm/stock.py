@@ -100,9 +100,9 @@ class Stock:
 
     def box(self, spare: Spare, run: SandboxRun) -> Box:
         """Where a process is for this run."""
-        return dataclasses.replace(
-            spare.box, group=spare.group, confinement=self.host.means.in_namespaces(run.security)
-        )
+        if run.security == self.template.security:
+            return spare.box
+        return dataclasses.replace(spare.box, confinement=self.host.means.in_namespaces(run.security))
 
     async def give_back(self, spare: Spare) -> None:
         """Clear away a process that was used."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import marshal
 import os
@@ -16,6 +17,7 @@ from stepflow_python.ports import IsolationReport, SandboxRun
 from stepflow_python.process.spawn import Child
 from stepflow_python.sandbox.bell import Bell
 from stepflow_python.sandbox.box import Box
+from stepflow_python.sandbox.cgroup import RunGroup
 from stepflow_python.sandbox.command import SHARED_MEMORY_BYTES, WORK
 from stepflow_python.sandbox.host import Host
 from stepflow_python.sandbox.memory_file import memory_file
@@ -26,6 +28,7 @@ from stepflow_python.sandbox.warm.spare import Spare, SpareFailedError, Tool, ad
 
 SPARE: Final = b"S"
 AT_ONCE: Final = b"N"
+WIRES: Final = b"W"
 START_S: Final = 60.0
 """Imports of a large environment from a cold disk take this long at most."""
 SPARE_S: Final = 5.0
@@ -89,59 +92,66 @@ class Zygote:
         return spare
 
     async def _forked(self, limits: Limits, *, at_once: bool) -> Spare:
-        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
-            wires = undo.enter_context(Wires())
-            supervisor, its_end = _socket_pair(undo, theirs)
-            tool, tools_end = _socket_pair(undo, theirs)
-            for end in (supervisor, tool):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            group = None if self.host.groups is None else self.host.groups.create()
+        async with self._turn, contextlib.AsyncExitStack() as undo:
             try:
-                files = [] if group is None else group.enter_files()
-                if group is not None:
-                    group.limit(limits)
-                for file in files:
-                    theirs.callback(os.close, file)
-                wires.report = os.memfd_create("report")
-                given = [its_end.fileno(), tools_end.fileno(), *wires.ends, wires.report, *files]
-                async with self._turn, asyncio.timeout(SPARE_S):
-                    send(self.control, AT_ONCE if at_once else SPARE, given)
-                    theirs.close()
-                    wires.hand_over()
+                supervisor, its_end = _socket_pair(undo)
+                supervisor.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                with its_end:
+                    send(self.control, AT_ONCE if at_once else SPARE, [its_end.fileno()])
+                # All else is prepared while it wakes up, forks, and the fork makes namespaces.
+                group = self._group(limits, undo)
+                wires, tool = self._given(supervisor, group, undo)
+                async with asyncio.timeout(SPARE_S):
                     process = await adopted(supervisor)
                     undo.callback(process.close)
                     # A run's request may lie there before the process that reads it.
                     ready = Tool(tool) if at_once else await prepared(tool)
-                wires.direct = Messages(tool, sender=ready.spoke if at_once else None)
-                heard = self._hung(wires)
-                wires.listen()
-                if group is not None:
-                    group.toll()  # its files are open then
-            except BaseException as error:
-                if group is not None:
-                    await group.remove()
-                if isinstance(error, OSError | TimeoutError | SpareFailedError):
-                    raise SpareFailedError(f"a waiting process could not be made: {error}") from error
-                raise
+            except (OSError, TimeoutError, SpareFailedError) as error:
+                raise SpareFailedError(f"a waiting process could not be made: {error}") from error
+            wires.direct = Messages(tool, sender=ready.spoke if at_once else None)
+            wires.direct.listen()
+            if group is not None:
+                group.toll()  # its files are open then
             undo.pop_all()
         return Spare(
             limits=limits,
-            box=self.box,
+            box=dataclasses.replace(self.box, group=group),
             process=process,
-            group=group,
             wires=wires,
             supervisor=supervisor,
             tool=ready,
             forked_from=self.child,
-            heard=heard,
+            heard=wires.bell is not None and wires.bell.hung,
             let_go=self._let_go,
         )
 
-    def _hung(self, wires: Wires) -> bool:
-        """Hang a bell at the report's file; whether that could be had."""
-        assert wires.report is not None  # noqa: S101 - made just before
+    def _group(self, limits: Limits, undo: contextlib.AsyncExitStack) -> RunGroup | None:
+        if self.host.groups is None:
+            return None
+        group = self.host.groups.create()
+        undo.push_async_callback(group.remove)
+        group.limit(limits)
+        return group
+
+    def _given(
+        self, supervisor: socket.socket, group: RunGroup | None, undo: contextlib.AsyncExitStack
+    ) -> tuple[Wires, socket.socket]:
+        """Our ends of what a run needs; the others are sent to its supervisor."""
+        wires = undo.enter_context(Wires())
+        tool, its_end = _socket_pair(undo)
+        tool.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        wires.report = os.memfd_create("report")
+        with contextlib.ExitStack() as theirs:
+            theirs.enter_context(its_end)
+            files = [] if group is None else group.enter_files()
+            for file in files:
+                theirs.callback(os.close, file)
+            send(supervisor, WIRES, [its_end.fileno(), *wires.ends, wires.report, *files])
+        wires.hand_over()
         wires.bell = Bell(self.host.bells, wires.report)
-        return wires.bell.hang()
+        wires.bell.hang()
+        wires.listen()
+        return wires, tool
 
     def _let_go(self) -> None:
         self.held -= 1
@@ -185,7 +195,8 @@ async def _start(host: Host, report: IsolationReport, run: SandboxRun, imports: 
             undo.push_async_callback(group.remove)
             group.limit(BOUNDS)
         with contextlib.ExitStack() as theirs, memory_file("output", b"") as output:
-            control, its_end = _socket_pair(undo, theirs)
+            control, its_end = _socket_pair(undo)
+            theirs.enter_context(its_end)
             async with zygote_box(host, report, run, group) as box:
                 config = theirs.enter_context(memory_file("config", _config(host, box, run, imports)))
                 launch = box.launch(stdout=output, stderr=output, fds=(config, its_end.fileno()), module="zygote")
@@ -249,12 +260,9 @@ def _root(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _socket_pair(
-    ours: contextlib.ExitStack | contextlib.AsyncExitStack, theirs: contextlib.ExitStack | contextlib.AsyncExitStack
-) -> tuple[socket.socket, socket.socket]:
-    """Our end and the guest's; each is closed with its stack."""
+def _socket_pair(ours: contextlib.AsyncExitStack) -> tuple[socket.socket, socket.socket]:
+    """Our end, closed with the stack, and the guest's."""
     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pair[0].setblocking(False)
     ours.callback(pair[0].close)
-    theirs.callback(pair[1].close)
     return pair
