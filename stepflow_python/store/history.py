@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Engine
 
-from stepflow_python.errors import ParseError
+from stepflow_python.errors import DatabaseError, ParseError
 from stepflow_python.model.history import (
     MAX_PAGE,
     ExecutionRecord,
@@ -28,8 +28,9 @@ from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.model.values import Instant
 from stepflow_python.ports import Recipe, Wishes
 from stepflow_python.store import reads
-from stepflow_python.store.engines import READERS
+from stepflow_python.store.engines import BUSY_TIMEOUT_S, READERS
 from stepflow_python.store.failures import translated
+from stepflow_python.store.prepared import run_by_driver
 from stepflow_python.store.reads import Key
 from stepflow_python.store.urls import Place
 
@@ -40,9 +41,12 @@ _key: TypeAdapter[tuple[Instant, str]] = TypeAdapter(tuple[Instant, str])
 
 
 class Kept(threading.local):
-    """What a thread keeps."""
+    """The connection that a thread keeps, to a file, and how long it waits for whoever has locked that."""
 
     connection: Connection | None = None
+
+    def __init__(self, *, patience_s: int) -> None:
+        self.patience_s = patience_s
 
 
 class SqlHistory:
@@ -55,7 +59,7 @@ class SqlHistory:
         self._engine = engine
         self._place = place
         self._threads = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
-        self._kept = Kept()
+        self._kept, self._hasty = Kept(patience_s=BUSY_TIMEOUT_S), Kept(patience_s=0)
         self._open: set[Connection] = set()
 
     async def get(self, execution_id: str) -> ExecutionRecord | None:
@@ -63,7 +67,14 @@ class SqlHistory:
         return await self.ask(reads.read_record, execution_id)
 
     async def ended(self, execution_id: str) -> tuple[Status | None, ExecutionResult | None]:
-        """Its status, none if there is no such execution, and its result once it has ended."""
+        """Its status, none if there is no such execution, and its result once it has ended.
+
+        Who waits asks this, and a job is as long under way as that takes: a file that nobody has locked is read here
+        and now, since to hand one row to a thread and back takes as long as to read it.
+        """
+        if self._place.file is not None:
+            with contextlib.suppress(DatabaseError):
+                return self._read(self._hasty, reads.read_ended, execution_id)
         return await self.ask(reads.read_ended, execution_id)
 
     async def result(self, execution_id: str) -> ExecutionResult | None:
@@ -118,28 +129,34 @@ class SqlHistory:
         """
 
         def read() -> T:
-            with translated(self._place), self._connected() as connection:
-                return question(connection, *args, **kwargs)
+            return self._read(self._kept, question, *args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, read)
 
+    def _read(
+        self, kept: Kept, question: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with translated(self._place), self._connected(kept) as connection:
+            return question(connection, *args, **kwargs)
+
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def _connected(self, kept: Kept) -> Iterator[Connection]:
         """A file's connection stays its thread's; a server's pool looks whether one is still good."""
         if self._place.file is None:
             with self._engine.connect() as connection:
                 yield connection
             return
-        if self._kept.connection is None:
-            self._kept.connection = self._engine.connect()
-            self._open.add(self._kept.connection)
-        connection = self._kept.connection
+        if kept.connection is None:
+            kept.connection = self._engine.connect()
+            self._open.add(kept.connection)
+            run_by_driver(kept.connection, f"PRAGMA busy_timeout={kept.patience_s * 1000}")
+        connection = kept.connection
         try:
             yield connection
             if connection.in_transaction():
                 connection.rollback()  # what is read next is of then
         except BaseException:
-            self._kept.connection = None
+            kept.connection = None
             self._open.discard(connection)
             connection.close()
             raise

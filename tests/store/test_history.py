@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import sqlite3
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,8 +20,8 @@ from stepflow_python.model.module import PythonModule
 from stepflow_python.model.result import Status
 from stepflow_python.model.values import now
 from stepflow_python.ports import Attempt
-from stepflow_python.store.engines import writing_engine
-from stepflow_python.store.history import _cursor_after, _key_of
+from stepflow_python.store.engines import BUSY_TIMEOUT_S, reading_engine, writing_engine
+from stepflow_python.store.history import SqlHistory, _cursor_after, _key_of
 from stepflow_python.store.opening import Store
 from stepflow_python.store.reads import Key, summaries
 from stepflow_python.store.urls import place_of
@@ -165,6 +167,32 @@ def test_a_result_is_there_once_it_has_ended(url: str) -> None:
         assert await store.history.result("one") == record.result
 
     with_store(url, scenario)
+
+
+def test_who_asks_for_an_end_does_not_stop_the_loop_for_a_locked_file(sqlite_url: str) -> None:
+    """By itself SQLite waits half a minute, in the middle of everything; so that is left to a thread."""
+    place = place_of(sqlite_url)
+    locked = sqlite3.connect(str(place.file), isolation_level=None)
+    locked.execute("PRAGMA journal_mode=DELETE")  # readers of a log are never kept out
+    locked.execute("BEGIN EXCLUSIVE")
+    history = SqlHistory(reading_engine(place), place)
+
+    async def scenario() -> float:
+        asked, longest_s = asyncio.create_task(history.ended("one")), 0.0
+        for _ in range(20):
+            before = time.monotonic()
+            await asyncio.sleep(0.02)
+            longest_s = max(longest_s, time.monotonic() - before)
+        assert not asked.done()
+        locked.execute("COMMIT")
+        assert await asked == (None, None)
+        return longest_s
+
+    try:
+        assert asyncio.run(scenario()) < BUSY_TIMEOUT_S / 3
+    finally:
+        history.close()
+        locked.close()
 
 
 def test_cancelled_reads_leave_no_connection_open(url: str) -> None:
