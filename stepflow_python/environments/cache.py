@@ -340,11 +340,17 @@ class EnvironmentCache:
         return {name: self._environ[name] for name in names if name in self._environ}
 
     def _installer(self, pip: PipConfig) -> Installer:
-        sources = self._options.pip if pip == PipConfig() else pip
+        return self._usual_installer if pip == PipConfig() else self._installer_from(pip)
+
+    @functools.cached_property
+    def _usual_installer(self) -> Installer:
+        return self._installer_from(self._options.pip)
+
+    def _installer_from(self, pip: PipConfig) -> Installer:
         return Installer(
             program=_installer_program(),
             version=_version("uv"),
-            env=installer_environment(self._environ, sources, cache=self._places.downloads),
+            env=installer_environment(self._environ, pip, cache=self._places.downloads),
             folder=self._places.scratch,
             timeout_s=self._options.build_timeout_s,
         )

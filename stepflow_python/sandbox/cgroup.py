@@ -73,7 +73,9 @@ class RunGroup:
     def enter_files(self) -> list[int]:
         """Open the files into which a process writes 0 to enter; to be closed by the caller."""
         name = "tasks" if self.version == 1 else "cgroup.procs"
-        return [os.open(folder / name, os.O_WRONLY | os.O_CLOEXEC) for folder in dict.fromkeys(self.folders.values())]
+        return [
+            os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC) for folder in dict.fromkeys(self.folders.values())
+        ]
 
     def limit(self, limits: Limits) -> None:
         """Set the memory and process limits; no swap beyond the memory."""
@@ -81,17 +83,17 @@ class RunGroup:
         text = str(limits.memory_mib * MIB)
         if self.version == 1:
             try:
-                _write(memory / "memory.limit_in_bytes", text)
-                _write_if_there(memory / "memory.memsw.limit_in_bytes", text)
+                _write(f"{memory}/memory.limit_in_bytes", text)
+                _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", text)
             except OSError:  # over the limit of memory and swap together, which a group had before
-                _write_if_there(memory / "memory.memsw.limit_in_bytes", text)
-                _write(memory / "memory.limit_in_bytes", text)
+                _write_if_there(f"{memory}/memory.memsw.limit_in_bytes", text)
+                _write(f"{memory}/memory.limit_in_bytes", text)
         else:
-            _write(memory / "memory.max", text)
-            _write_if_there(memory / "memory.swap.max", "0")
-            _write_if_there(memory / "memory.oom.group", "1")
+            _write(f"{memory}/memory.max", text)
+            _write_if_there(f"{memory}/memory.swap.max", "0")
+            _write_if_there(f"{memory}/memory.oom.group", "1")
         if pids is not None:
-            _write(pids / "pids.max", str(limits.processes + 2))  # the launcher and the supervisor are ours
+            _write(f"{pids}/pids.max", str(limits.processes + 2))  # the launcher and the supervisor are ours
 
     def usage(self) -> Usage:
         """What the run uses now, and used so far."""
@@ -131,7 +133,7 @@ class RunGroup:
         """A file of the kernel's; none where there is no such controller, or no such file."""
         try:
             if name not in self._readers:
-                self._readers[name] = os.open(self.folders[controller] / name, os.O_RDONLY | os.O_CLOEXEC)
+                self._readers[name] = os.open(f"{self.folders[controller]}/{name}", os.O_RDONLY | os.O_CLOEXEC)
             return os.pread(self._readers[name], CONTENT_BYTES, 0)
         except (KeyError, OSError):
             return None
@@ -139,7 +141,7 @@ class RunGroup:
     def kill(self) -> None:
         """SIGKILL to every process in it, those that are just being forked included."""
         folder = self.folders["memory"]
-        if self.version == 2 and _write_if_there(folder / "cgroup.kill", "1"):  # noqa: PLR2004 - the version
+        if self.version == 2 and _write_if_there(f"{folder}/cgroup.kill", "1"):  # noqa: PLR2004 - the version
             return
         for _ in range(16):  # a forking tree is caught in a few passes; the pid namespace's end takes the rest
             members = list(_members(folder))
@@ -276,8 +278,8 @@ def _delegated(bases: Mapping[str, Path]) -> bool:
         if set(_members(folder)) == {os.getpid()}:
             leaf = folder / f"{PREFIX}host"
             leaf.mkdir(exist_ok=True)
-            _write(leaf / "cgroup.procs", str(os.getpid()))
-        _write(folder / "cgroup.subtree_control", wanted)
+            _write(f"{leaf}/cgroup.procs", str(os.getpid()))
+        _write(f"{folder}/cgroup.subtree_control", wanted)
     except OSError:
         return False
     return True
@@ -312,22 +314,18 @@ def _members(folder: Path) -> Iterator[int]:
         yield from map(int, (folder / "cgroup.procs").read_text().split())
 
 
-def _write(file: Path, text: str) -> None:
-    _written(file, text.encode())
+def _write(file: str, text: str) -> None:
+    """A file of the kernel: some are in every run's way, and objects of files and paths take three times as long."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
-def _write_if_there(file: Path, text: str) -> bool:
+def _write_if_there(file: str, text: str) -> bool:
     try:
         _write(file, text)
     except OSError:  # swap accounting, oom.group and cgroup.kill came to kernels one by one
         return False
     return True
-
-
-def _written(file: Path, data: bytes) -> None:
-    """A file of the kernel: some are in every run's way, and file objects take three times as long."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC)
-    try:
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)

@@ -95,7 +95,7 @@ class Messages:
         """Have the running loop read it."""
         if self._read_by is None:
             self._read_by = asyncio.get_running_loop()
-            self._read_by.add_reader(self.end, self._readable)
+            self._read_by.add_reader(self.end.fileno(), self._readable)
 
     def watch(self, on_message: Callable[[bytes], None]) -> None:
         """As `listen`; from now on `on_message` sees each one."""
@@ -111,7 +111,7 @@ class Messages:
         """Let go of it."""
         if self.end.fileno() >= 0:
             if self._read_by is not None:
-                self._read_by.remove_reader(self.end)
+                self._read_by.remove_reader(self.end.fileno())
             self.end.close()
 
     def _first(self, sender: Callable[[int], None]) -> bytes:
@@ -132,7 +132,7 @@ class Messages:
         if message:
             self._on_message(message)
         else:
-            asyncio.get_running_loop().remove_reader(self.end)
+            asyncio.get_running_loop().remove_reader(self.end.fileno())
             self.closed.set()
 
 

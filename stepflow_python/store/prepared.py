@@ -111,12 +111,16 @@ def _bound(type_: TypeEngine[Any], dialect: Dialect) -> Converter:
 
 def _row_maker(columns: Sequence[tuple[str, TypeEngine[Any]]], dialect: Dialect) -> Callable[[tuple[Any, ...]], Any]:
     kind: Any = namedtuple("Row", [name for name, _ in columns])  # type: ignore[misc]  # noqa: PYI024 - by its columns
-    converters = [type_.dialect_impl(dialect).result_processor(dialect, None) or _same for _, type_ in columns]
+    processors = [type_.dialect_impl(dialect).result_processor(dialect, None) for _, type_ in columns]
+    converters = [(index, convert) for index, convert in enumerate(processors) if convert is not None]
     return functools.partial(_made, kind, converters)
 
 
-def _made(kind: Any, converters: Sequence[Converter], row: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a row of its columns
-    return kind(*(convert(value) for convert, value in zip(converters, row, strict=True)))
+def _made(kind: Any, converters: Sequence[tuple[int, Converter]], row: tuple[Any, ...]) -> Any:  # noqa: ANN401 - a row of its columns
+    values = list(row)
+    for index, convert in converters:
+        values[index] = convert(values[index])
+    return kind._make(values)
 
 
 def _same(value: Any) -> Any:  # noqa: ANN401 - a value that needs no conversion

@@ -18,16 +18,10 @@ FORMS = "sqlite:////folder/stepflow.db or postgresql://user:password@host:5432/d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A database that was named; its URL names the driver."""
+    """A database that was named; its URL names the driver, `file` is an SQLite database's."""
 
     url: URL
-
-    @property
-    def file(self) -> Path | None:
-        """The file of an SQLite database."""
-        if self.url.get_backend_name() != SQLITE:
-            return None
-        return Path(str(self.url.database)).absolute()
+    file: Path | None
 
     @override
     def __str__(self) -> str:
@@ -50,4 +44,5 @@ def place_of(url: str) -> Place:
         raise DatabaseError(f"DATABASE_URL names {backend!r}, which is not supported; use {FORMS}")
     if backend == SQLITE and (not parsed.database or ":memory:" in parsed.database or "uri" in parsed.query):
         raise DatabaseError(f"DATABASE_URL must name a file that processes can share; use {FORMS}")
-    return Place(url=parsed.set(drivername=DRIVERS[backend]))
+    file = Path(str(parsed.database)).absolute() if backend == SQLITE else None
+    return Place(url=parsed.set(drivername=DRIVERS[backend]), file=file)

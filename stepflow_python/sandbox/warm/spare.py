@@ -167,11 +167,12 @@ async def _message(channel: socket.socket) -> tuple[bytes, int]:
     """The next message and the sender's number here; an empty one at the end."""
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(channel, _fulfil, readable)
+    # Its number: a selector makes a text of each object that it does not know yet, sockets ask the kernel for theirs.
+    loop.add_reader(channel.fileno(), _fulfil, readable)
     try:
         await readable
     finally:
-        loop.remove_reader(channel)
+        loop.remove_reader(channel.fileno())
     return with_sender(channel, MESSAGE_BYTES)
 
 
