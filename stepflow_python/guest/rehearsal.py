@@ -18,12 +18,14 @@ from .child import become_tool, settle
 from .forking import fork, renew
 from .last_word import LastWord
 from .request import parse_request
+from .supervisor import children
 from .workspace import stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, List, Tuple
+    from typing import Any, Iterator, List, NoReturn, Tuple
 
+    from .isolate import Isolation
     from .kernel import Kernel
     from .request import Request
 
@@ -53,7 +55,7 @@ REQUEST = marshal.dumps(
         "prefix": "",
         "output_folder": OUTPUT,
         "limits": {
-            "cpu_s": 2 * PATIENCE_S,
+            "cpu_s": PATIENCE_S,
             "open_files": 64,
             "file_bytes": 1 << 20,
             "result_bytes": 1 << 10,
@@ -85,15 +87,15 @@ class Pages:
             kernel.ask("madvise", start, length, POPULATE_WRITE)
 
 
-def pages_of_a_run(kernel: Kernel, *, hooks: bool) -> Pages:
-    """Fork a process into a run that is made up, see what it wrote to, and end it; none where the kernel is too old.
+def pages_of_a_run(kernel: Isolation, *, hooks: bool) -> Pages:
+    """Have a run that is made up, see what it wrote to, and end it; none where the kernel, or a package, is against it.
 
-    Its parent is a process that waits for it, as the supervisor does. That one looks: whatever happens here meanwhile
-    does not count, for it still shares with the run what is written to here.
+    As a run's, its parent is process 1 of a namespace, so that nothing is left of what packages do at its end; and it
+    has no rights. The parent looks: whatever is written to in this process meanwhile, the two still share.
     """
     told, tells = posix.pipe()
-    watcher = fork(kernel, hooks=hooks)
-    if watcher == 0:
+    parent = kernel.fork_into_new_pids()
+    if parent == 0:
         try:
             _watch(kernel, hooks=hooks, tells=tells)
         finally:
@@ -101,32 +103,38 @@ def pages_of_a_run(kernel: Kernel, *, hooks: bool) -> Pages:
     posix.close(tells)
     with open(told, "rb") as pipe:
         said = pipe.read()
-    posix.waitpid(watcher, 0)
+    posix.waitpid(parent, 0)
     return Pages(marshal.loads(said) if said else [])  # noqa: S302 - our own process wrote it
 
 
-def _watch(kernel: Kernel, *, hooks: bool, tells: int) -> None:
-    _signal.alarm(PATIENCE_S + 1)
+def _watch(kernel: Isolation, *, hooks: bool, tells: int) -> None:
+    _signal.signal(_signal.SIGALRM, _give_up)
+    _signal.alarm(PATIENCE_S)
+    kernel.give_up_rights()
     ended, ends = posix.pipe()
-    run = fork(kernel, hooks=hooks)
-    if run == 0:
-        _signal.alarm(PATIENCE_S)
+    if fork(kernel, hooks=hooks) == 0:
         _run(kernel, ends=ends)
     posix.close(ends)
     if posix.read(ended, 1):
-        write_all(tells, marshal.dumps(list(_own_pages(run))))
-    posix.kill(run, _signal.SIGKILL)
-    posix.waitpid(run, 0)
+        [run] = children()
+        write_all(tells, marshal.dumps(list(own_pages(run))))
+
+
+def _give_up(*_: object) -> NoReturn:
+    posix._exit(1)
 
 
 def _run(kernel: Kernel, *, ends: int) -> None:
-    """All that a waiting process does for a run, from its fork to its last word. Ends the process."""
+    """All that a waiting process does for a run, from its fork to its last word."""
     report = anonymous_file("report")
     settle({report, ends})
     renew()
     request = parse_request(REQUEST)
-    source = stage(request)
-    become_tool(request, source, report=report, stdin=None, kernel=kernel, word=_Word(report, request, ends))
+    word = _Word(report, request, ends)
+    try:
+        become_tool(request, stage(request), report=report, stdin=None, kernel=kernel, word=word)
+    except SystemExit:  # the rest would be the interpreter's, by whose own end there is no last word
+        word.be_looked_at()
 
 
 class _Word:
@@ -139,12 +147,16 @@ class _Word:
     def say(self, status: int) -> None:
         """All that a last word takes, and then to be looked at."""
         self._word.rehearse(status)
+        self.be_looked_at()
+
+    def be_looked_at(self) -> NoReturn:
+        """Wait for the end, which comes with the watcher's."""
         posix.write(self._ends, b".")
         while True:
             _signal.pause()
 
 
-def _own_pages(pid: int) -> Iterator[Tuple[int, int]]:
+def own_pages(pid: int) -> Iterator[Tuple[int, int]]:
     """Ranges of memory, as address and length in bytes, that a process has written to."""
     size = resource.getpagesize()
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:

@@ -19,10 +19,12 @@ from stepflow_python.model.module import Parameter, ParameterKind
 from stepflow_python.model.result import SandboxOutcome
 from stepflow_python.model.security import SecuritySettings
 from stepflow_python.ports import SandboxRun
+from stepflow_python.process.spawn import children_of
 from stepflow_python.sandbox.host import SandboxConfig
 from stepflow_python.sandbox.service import HostSandbox
 from stepflow_python.sandbox.warm.demand import Demand
 from stepflow_python.sandbox.warm.options import WarmOptions
+from stepflow_python.sandbox.warm.stock import Stock
 
 T = TypeVar("T")
 STANDARD = SecuritySettings(enable_system_calls=True)
@@ -75,9 +77,12 @@ class Sandbox:
     @property
     def zygotes(self) -> list[int]:
         """The launchers of the zygotes that are alive."""
-        pool = self.sandbox._pool
-        stocks = [] if pool is None else pool._stocks.values()
-        return [stock.zygote.child.pid for stock in stocks if stock.zygote is not None and stock.zygote.alive]
+        return [stock.zygote.child.pid for stock in self.stocks if stock.zygote is not None and stock.zygote.alive]
+
+    @property
+    def stocks(self) -> list[Stock]:
+        """What waits, by environment."""
+        return [] if self.sandbox._pool is None else list(self.sandbox._pool._stocks.values())
 
     def close(self) -> None:
         """End it."""
@@ -219,29 +224,69 @@ def test_a_forked_process_is_known_by_its_own_numbers(both: tuple[Sandbox, Sandb
     assert (ended.signal, ended.warm) == (signal.SIGABRT, True)
 
 
-def test_functions_that_a_package_wants_called_at_a_fork_are(make: Make, environment: Environment) -> None:
-    """It may have to make something of its own anew: in each process, and before the tool runs."""
-    path = environment.path.with_name(f"{environment.path.name}-hooks")
-    shutil.copytree(environment.path, path, symlinks=True)
-    packages = path / environment.site_packages.relative_to(environment.path)
+@contextlib.contextmanager
+def having(sandbox: Sandbox, name: str, source: str) -> Iterator[None]:
+    """Its environment has one more module."""
+    usual = sandbox.environment
+    path = usual.path.with_name(f"{usual.path.name}-{name}")
+    shutil.copytree(usual.path, path, symlinks=True)
+    packages = path / usual.site_packages.relative_to(usual.path)
     for folder in (path, packages):
         folder.chmod(0o755)
-    (packages / "hooked.py").write_text(
-        "import os\ncalls = []\nos.register_at_fork(after_in_child=lambda: calls.append(os.getpid()))\n"
-    )
-    interpreter = path / environment.interpreter.relative_to(environment.path)
-    sandbox = make(eager=True, spares=1)
-    sandbox.environment = environment.model_copy(
-        update={"id": "hooks", "path": path, "site_packages": packages, "interpreter": interpreter}
+    (packages / f"{name}.py").write_text(source)
+    interpreter = path / usual.interpreter.relative_to(usual.path)
+    sandbox.environment = usual.model_copy(
+        update={"id": name, "path": path, "site_packages": packages, "interpreter": interpreter}
     )
     try:
-        outcomes = [
-            sandbox.run("import hooked\ndef f():\n    return hooked.calls\n", imports=(("hooked", ()),))
-            for _ in range(3)
-        ]
+        yield
     finally:
+        sandbox.environment = usual
         shutil.rmtree(path)
+
+
+def test_functions_that_a_package_wants_called_at_a_fork_are(make: Make) -> None:
+    """It may have to make something of its own anew: in each process, and before the tool runs."""
+    sandbox = make(eager=True, spares=1)
+    hooked = "import os\ncalls = []\nos.register_at_fork(after_in_child=lambda: calls.append(os.getpid()))\n"
+    source = "import hooked\ndef f():\n    return hooked.calls\n"
+    with having(sandbox, "hooked", hooked):
+        outcomes = [sandbox.run(source, imports=(("hooked", ()),)) for _ in range(3)]
     assert [(outcome.result, outcome.warm) for outcome in outcomes] == [([2], True)] * 3
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "print('again')",
+        "1 / 0",
+        "os._exit(0)",
+        "os.kill(os.getpid(), 9)",
+        "os.kill(-1, 9)",
+        "time.sleep(3600)",
+        "signal.alarm(0), signal.signal(14, signal.SIG_IGN), time.sleep(3600)",
+        "os.fork() or time.sleep(3600)",
+        "[os.write(file, b'x' * 99) for file in range(3, 20) if os.path.exists(f'/proc/self/fd/{file}')]",
+        "open('/work/left', 'w').write('x')",
+    ],
+)
+def test_what_a_package_does_at_the_end_of_a_process_is_of_that_run_alone(make: Make, ending: str) -> None:
+    """Also of the one that is made up, to see what runs write to, whatever comes of it."""
+    sandbox = make(eager=True, spares=1)
+    # In a run of a tool there is its source.
+    ends = (
+        "import atexit, os, signal, time\n"
+        f"def end():\n    if not os.path.exists('/work/tool.py'):\n        {ending}\n"
+        "atexit.register(end)\n"
+    )
+    source = "import ends, os\ndef f():\n    return sorted(os.listdir('/work'))\n"
+    with having(sandbox, "ends", ends):
+        outcomes = [sandbox.run(source, imports=(("ends", ()),)) for _ in range(3)]
+        [zygote] = sandbox.zygotes
+        inside = [pid for pid in children_of(zygote) for pid in children_of(pid)]
+        waits = sum(stock.waiting for stock in sandbox.stocks)
+    assert [(one.result, one.stdout, one.warm) for one in outcomes] == [(["output", "tool.py"], "", True)] * 3
+    assert len(inside) == waits
 
 
 @pytest.mark.parametrize(
