@@ -12,12 +12,15 @@ import fcntl
 import posix
 import sys
 
+from .confine import confine
 from .kernel import Kernel
 from .workspace import make_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional, Sequence, Tuple
+
+    from .config import Config
 
     Folder = Tuple[str, str, int]
     """Path, mode in octal digits, size in bytes: a file system in memory."""
@@ -81,6 +84,19 @@ class Isolation(Kernel):
     def _mount(self, source: str, target: str, kind: Optional[str], flags: int, data: str = "") -> None:
         kind_text = None if kind is None else kind.encode()
         self.call("mount", source.encode(), target.encode(), kind_text, flags, data.encode() or None)
+
+
+def make_a_box(config: Config, kernel: Isolation) -> None:
+    """Make this process, process 1 of a pid namespace, the first of a box, in its work folder and without rights.
+
+    Raises:
+        OSError: the kernel refused something.
+    """
+    kernel.isolate(config.folders, kept=config.kept, network=config.network)
+    posix.chdir(config.folders[0][0])
+    make_folders(config.output_folder)
+    kernel.give_up_rights()
+    confine(kernel, config.confinement)
 
 
 def _raise_loopback() -> None:

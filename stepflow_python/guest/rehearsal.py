@@ -16,15 +16,17 @@ import resource
 from .anonymous import anonymous_file, write_all
 from .child import become_tool, settle
 from .forking import fork, renew
+from .isolate import make_a_box
 from .last_word import LastWord
+from .messages import MOST_BYTES
 from .request import parse_request
-from .supervisor import children
 from .workspace import stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator, List, NoReturn, Tuple
 
+    from .config import Config
     from .isolate import Isolation
     from .kernel import Kernel
     from .request import Request
@@ -87,17 +89,18 @@ class Pages:
             kernel.ask("madvise", start, length, POPULATE_WRITE)
 
 
-def pages_of_a_run(kernel: Isolation, *, hooks: bool) -> Pages:
+def pages_of_a_run(config: Config, kernel: Isolation, *, hooks: bool) -> Pages:
     """Have a run that is made up, see what it wrote to, and end it; none where the kernel, or a package, is against it.
 
-    As a run's, its parent is process 1 of a namespace, so that nothing is left of what packages do at its end; and it
-    has no rights. The parent looks: whatever is written to in this process meanwhile, the two still share.
+    It is a run's in all: its parent is process 1 of a box of its own, without rights, so that nothing is left of what
+    packages do at its end. The parent looks; what is written to in this process meanwhile, those two still share.
     """
+    bytes(MOST_BYTES)  # room for a message, as it is made before each fork: C libraries tidy up what is free then
     told, tells = posix.pipe()
     parent = kernel.fork_into_new_pids()
     if parent == 0:
         try:
-            _watch(kernel, hooks=hooks, tells=tells)
+            _watch(config, kernel, hooks=hooks, tells=tells)
         finally:
             posix._exit(0)
     posix.close(tells)
@@ -107,16 +110,16 @@ def pages_of_a_run(kernel: Isolation, *, hooks: bool) -> Pages:
     return Pages(marshal.loads(said) if said else [])  # noqa: S302 - our own process wrote it
 
 
-def _watch(kernel: Isolation, *, hooks: bool, tells: int) -> None:
+def _watch(config: Config, kernel: Isolation, *, hooks: bool, tells: int) -> None:
     _signal.signal(_signal.SIGALRM, _give_up)
     _signal.alarm(PATIENCE_S)
-    kernel.give_up_rights()
+    make_a_box(config, kernel)
     ended, ends = posix.pipe()
-    if fork(kernel, hooks=hooks) == 0:
+    run = fork(kernel, hooks=hooks)
+    if run == 0:
         _run(kernel, ends=ends)
     posix.close(ends)
     if posix.read(ended, 1):
-        [run] = children()
         write_all(tells, marshal.dumps(list(own_pages(run))))
 
 

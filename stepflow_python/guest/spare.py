@@ -13,13 +13,13 @@ import posix
 import sys
 
 from .child import become_tool, settle
-from .confine import confine
 from .forking import fork, renew
+from .isolate import make_a_box
 from .last_word import BELL, LastWord, was_said
 from .messages import receive
 from .request import BadRequestError, Fields, Limits, parse_request, read_request
 from .supervisor import NOT_STARTED, Ended, Reply, answer, end_the_others, frame, stdin_of
-from .workspace import make_folders, stage
+from .workspace import stage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def become_spare(config: Config, kernel: Isolation, supervisor: Any, *, pages: O
         hooks: whether functions of packages are to be called at a fork.
     """
     try:
-        kernel.isolate(config.folders, kept=config.kept, network=config.network)
-        posix.chdir(config.folders[0][0])
-        make_folders(config.output_folder)
+        make_a_box(config, kernel)
         message, descriptors = receive(supervisor)
         if not message:
             posix._exit(0)
@@ -71,8 +69,6 @@ def become_spare(config: Config, kernel: Isolation, supervisor: Any, *, pages: O
         for group in wires.groups:
             posix.write(group, b"0")
             posix.close(group)
-        kernel.give_up_rights()
-        confine(kernel, config.confinement)
         kernel.close_to_others(closed=True)
         # Nobody in its namespace can do anything to a process 1 that takes no signals.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)

@@ -141,7 +141,7 @@ def _abandoned(*_: object) -> None:
 def _end_all() -> None:
     """Kill and reap whatever is below us; what loses its parent meanwhile comes to us and is next."""
     while True:
-        for pid in children():
+        for pid in _children():
             posix.kill(pid, _signal.SIGKILL)
         try:
             posix.waitpid(-1, 0)
@@ -149,8 +149,7 @@ def _end_all() -> None:
             return
 
 
-def children() -> List[int]:
-    """Numbers of the processes that this one started, as `/proc` knows them."""
+def _children() -> List[int]:
     try:
         descriptor = posix.open("/proc/thread-self/children", posix.O_RDONLY)
     except OSError:  # a kernel that does not tell: then the host's own search is all there is

@@ -45,7 +45,7 @@ def main() -> None:
     dress(prefix=config.prefix, site_packages=config.site_packages, env=config.env)
     with ForkHooks() as hooks:
         unfit = _prepare(config)
-    pages = pages_of_a_run(kernel, hooks=hooks.needed)
+    pages = pages_of_a_run(config, kernel, hooks=hooks.needed)
     control.send(to_json({"unfit": unfit}).encode("ascii"))
     serve(config, control, kernel, pages, hooks=hooks.needed)
 
