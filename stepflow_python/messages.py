@@ -1,6 +1,6 @@
 """Messages on their way to a worker, as the jobs floor sees them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +16,10 @@ class Delivery:
 
     queue: str
     message: dict[str, JsonValue] = field(repr=False)
+
+
+Delivered = Callable[[], Delivery]
+"""Gives a message that has come, for who keeps it: to take it apart takes longer than to see that it is kept."""
 
 
 class Dispatcher(Protocol):

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered, Delivery
 from stepflow_python.model.environment import Environment, EnvironmentConfig, EnvironmentId, PipConfig
 from stepflow_python.model.extension import ExtensionCall
 from stepflow_python.model.history import ExecutionRecord, HistoryFilter, Page, PythonMetrics
@@ -323,7 +323,7 @@ class Ledger(Protocol):
             QueueFullError: too many wait already.
         """
 
-    async def claim(self, request: ExecutionRequest, delivery: Delivery | None = None) -> Claim:
+    async def claim(self, request: ExecutionRequest, delivery: Delivered | None = None) -> Claim:
         """Take an execution to run it: queued to running. Makes its row, and keeps its message, if no client did."""
 
     async def finish(self, attempt: Attempt) -> ExecutionResult:

@@ -26,7 +26,7 @@ from stepflow_python.jobs.patience import PatientLedger
 from stepflow_python.jobs.pipeline import Floor
 from stepflow_python.jobs.sources import Sources
 from stepflow_python.jobs.tracing import traced, traced_floor
-from stepflow_python.messages import Delivery, Loose
+from stepflow_python.messages import Delivered, Loose
 from stepflow_python.metrics import Meter
 from stepflow_python.model.limits import Limits
 from stepflow_python.model.result import ExecutionResult
@@ -77,7 +77,7 @@ class Runtime:
         return self.sandbox.counts if isinstance(self.sandbox, HostSandbox) else {}
 
     async def execute_delivery(
-        self, payload: object, previous: object = None, delivery: Delivery | None = None
+        self, payload: object, previous: object = None, delivery: Delivered | None = None
     ) -> ExecutionResult:
         """Run what a message holds; see `jobs.execution`."""
         return await self.executor.execute_delivery(payload, previous, delivery)

@@ -20,7 +20,7 @@ from stepflow_python.jobs.refusing import refuse
 from stepflow_python.jobs.results import stopped_of
 from stepflow_python.jobs.sources import module_name_of
 from stepflow_python.jobs.watching import Relay
-from stepflow_python.messages import Delivery, Live
+from stepflow_python.messages import Delivered, Live
 from stepflow_python.model.environment import EnvironmentConfig
 from stepflow_python.model.request import (
     ExecutionRequest,
@@ -86,7 +86,7 @@ class Executions:
                 await asyncio.sleep(later.delay_s or 0.0)
 
     async def execute_delivery(
-        self, payload: object, previous: object = None, delivery: Delivery | None = None
+        self, payload: object, previous: object = None, delivery: Delivered | None = None
     ) -> ExecutionResult:
         """Run what a message holds; an unusable message gets a recorded refusal.
 
@@ -170,7 +170,7 @@ class Executions:
             raise TryLaterError("its worker stops", delay_s=0.0)
         return await self.ledger.finish(stopped)
 
-    async def _attempt_or_result(self, request: ExecutionRequest, delivery: Delivery | None) -> int | ExecutionResult:
+    async def _attempt_or_result(self, request: ExecutionRequest, delivery: Delivered | None) -> int | ExecutionResult:
         """The number of an attempt that is ours to run, or how the execution ended for somebody else.
 
         Who has a message does not wait for long: the slot is for others meanwhile.

@@ -8,7 +8,7 @@ from typing import TypeVar
 from stepflow_python import metrics
 from stepflow_python.errors import DatabaseError, ErrorKind
 from stepflow_python.jobs.job import BUILT, Job, JobRunner
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered, Delivery
 from stepflow_python.metrics import Meter
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
@@ -98,7 +98,7 @@ class MeteredLedger:
         """As the ledger below."""
         return await self._timed("enqueue", self.ledger.enqueue(request, delivery))
 
-    async def claim(self, request: ExecutionRequest, delivery: Delivery | None = None) -> Claim:
+    async def claim(self, request: ExecutionRequest, delivery: Delivered | None = None) -> Claim:
         """As the ledger below."""
         claim = await self._timed("claim", self.ledger.claim(request, delivery))
         if claim.taken_over:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stepflow_python.errors import DatabaseError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered, Delivery
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import ExecutionResult
@@ -36,7 +36,7 @@ class PatientLedger:
         """As the ledger below."""
         return await self.ledger.enqueue(request, delivery)
 
-    async def claim(self, request: ExecutionRequest, delivery: Delivery | None = None) -> Claim:
+    async def claim(self, request: ExecutionRequest, delivery: Delivered | None = None) -> Claim:
         """As the ledger below."""
         return await self.ledger.claim(request, delivery)
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     literal,
     or_,
@@ -34,6 +35,8 @@ LONGEST_DOUBLINGS = 6
 BATCH = 200
 
 _due_now = or_(deliveries.c.due < lease_now(), deliveries.c.clock != lease_clock())
+is_kept = exists().where(deliveries.c.execution_id == executions.c.id).label("kept")
+"""Whether the message of an execution is kept."""
 _forget = Prepared(delete(deliveries).where(deliveries.c.execution_id == bindparam("of_id")))
 _put_off = (
     update(deliveries)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from stepflow_python.errors import ExecutionError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered, Delivery
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.extension import ExtensionCall
 from stepflow_python.model.history import ExecutionRecord
@@ -75,7 +75,7 @@ class SqlLedger:
         change = partial(writes.enqueue, request=request, delivery=delivery, most=self._bounds.queued, moment=now())
         return await self._recorder.write(change)
 
-    async def claim(self, request: ExecutionRequest, delivery: Delivery | None = None) -> Claim:
+    async def claim(self, request: ExecutionRequest, delivery: Delivered | None = None) -> Claim:
         """Take an execution to run it; see `ports.Ledger`.
 
         An empty claim may be asked again: it gives an attempt once the other worker's lease has passed, or the result.

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Double, and_, bindparam, func, not_, null, or_, select, true, update
 
 from stepflow_python.errors import QueueFullError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered, Delivery
 from stepflow_python.model.history import ExecutionRecord
 from stepflow_python.model.request import ExecutionRequest
 from stepflow_python.model.result import Status
@@ -57,7 +57,7 @@ _take = Prepared(
     )
     .returning(executions.c.attempts)
 )
-_found = Prepared(select(executions.c.status, executions.c.claimed_from).where(_this))
+_found = Prepared(select(executions.c.status, executions.c.claimed_from, deliveries.is_kept).where(_this))
 _given_up = (
     select(executions.c.attempts, executions.c.cancel_requested)
     .where(_this, IS_ABANDONED, not_(MAY_GO_ON))
@@ -100,7 +100,7 @@ def enqueue(
 
 
 def claim(
-    connection: Connection, request: ExecutionRequest, delivery: Delivery | None, owner: Owner, *, moment: datetime
+    connection: Connection, request: ExecutionRequest, delivery: Delivered | None, owner: Owner, *, moment: datetime
 ) -> Claim:
     """Queued to running, or running to running where the lease has passed and attempts remain.
 
@@ -123,8 +123,8 @@ def claim(
         return Claim(result=read_result(connection, request.execution_id), crowded=True)
     taken = _take(connection, values).value
     if taken is not None:
-        if delivery is not None:
-            deliveries.keep(connection, request.execution_id, delivery)
+        if delivery is not None and not (found is not None and found.kept):
+            deliveries.keep(connection, request.execution_id, delivery())
         if taken > 1:
             keep_attempt(connection, request, lost(request.execution_id, attempt=taken - 1), moment=moment)
         return Claim(attempt=taken, taken_over=found is not None and found.status == Status.RUNNING)

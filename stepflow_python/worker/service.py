@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from stepflow_python.bootstrap.loop import LoopThread
 from stepflow_python.errors import ParseError, PythonError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered
 from stepflow_python.model.result import ExecutionResult
 from stepflow_python.model.values import Value
 from stepflow_python.ports import Environments, EnvironmentSpec
@@ -27,7 +27,7 @@ class WorkerRuntime(Protocol):
         """Where environments are built."""
 
     async def execute_delivery(
-        self, payload: object, previous: object = None, delivery: Delivery | None = None
+        self, payload: object, previous: object = None, delivery: Delivered | None = None
     ) -> ExecutionResult:
         """Run what a message holds."""
 
@@ -64,7 +64,7 @@ class JobService:
         self._runtime = runtime
         self._loop = loop
 
-    def execute(self, payload: object, previous: object | None, delivery: Delivery | None = None) -> JsonObject:
+    def execute(self, payload: object, previous: object | None, delivery: Delivered | None = None) -> JsonObject:
         """Run an execution."""
         result = self._loop.call(self._runtime.execute_delivery(payload, previous, delivery))
         return result.model_dump(mode="json")

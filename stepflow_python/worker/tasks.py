@@ -10,7 +10,7 @@ from kombu.utils.json import dumps
 
 from stepflow_python.errors import PythonError
 from stepflow_python.jobs.job import TryLaterError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered, Delivery
 from stepflow_python.messaging.app import EXECUTE
 from stepflow_python.messaging.dispatch import CLEANUP, PROVISION, backoff_s
 
@@ -26,7 +26,7 @@ JsonObject: TypeAlias = dict[str, Any]
 class Jobs(Protocol):
     """The work behind the tasks; called from many threads at a time. Payloads are undecoded JSON."""
 
-    def execute(self, payload: object, previous: object | None, delivery: Delivery | None) -> JsonObject:
+    def execute(self, payload: object, previous: object | None, delivery: Delivered | None) -> JsonObject:
         """Run an `ExecutionRequest`; an `ExecutionResult` as JSON.
 
         Args:
@@ -83,15 +83,19 @@ def register(app: Celery, jobs: Jobs) -> None:
             raise _verdict(task, error) from error
 
 
-def delivery_of(task: Task) -> Delivery | None:
+def delivery_of(task: Task) -> Delivered | None:
     """The message that a task was made from, with what follows it in a chain or chord; none where it was called."""
     request = task.request
     if request.called_directly or request.delivery_info is None:
         return None
     key = str(request.delivery_info.get("routing_key") or task.app.conf.task_default_queue)
-    queue = DELAYED.sub("", key)
-    message = task.signature_from_request(request, args=request.args, kwargs=request.kwargs, queue=queue)
-    return Delivery(queue=queue, message=json.loads(dumps(dict(message))))
+
+    def delivered() -> Delivery:
+        queue = DELAYED.sub("", key)
+        message = task.signature_from_request(request, args=request.args, kwargs=request.kwargs, queue=queue)
+        return Delivery(queue=queue, message=json.loads(dumps(dict(message))))
+
+    return delivered
 
 
 def _one_or_two(arguments: tuple[object, ...]) -> tuple[object | None, object]:

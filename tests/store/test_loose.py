@@ -31,7 +31,7 @@ def test_who_may_go_on_is_sent_and_who_may_not_ends(url: str) -> None:
     async def scenario(store: Store) -> None:
         for name in ("again", "used-up", "unwanted", "local"):
             one = request(name, max_attempts=1 if name == "used-up" else 3)
-            await store.ledger.claim(one, None if name == "local" else message(name))
+            await store.ledger.claim(one, None if name == "local" else lambda: message("it"))
         await store.ledger.request_cancel("unwanted")
         assert await store.loose.end_abandoned() == 3
         assert await store.loose.end_abandoned() == 0
@@ -57,7 +57,7 @@ def test_a_dead_workers_message_is_given_once(url: str, monkeypatch: pytest.Monk
         async with open_store(url, lease_s=OVER_AT_ONCE) as dying, open_store(url) as one, open_store(url) as two:
             with monkeypatch.context() as patched:
                 patched.setattr(deliveries, "RESEND_S", -1.0)
-                await dying.ledger.claim(request("a"), message("a"))
+                await dying.ledger.claim(request("a"), lambda: message("a"))
             found = await asyncio.gather(one.loose.take_abandoned(), two.loose.take_abandoned())
             assert sorted(map(list, found), key=len) == [[], [message("a")]]
 
@@ -82,6 +82,28 @@ def test_what_waits_unheard_of(url: str) -> None:
     with_store(url, scenario)
 
 
+@pytest.mark.usefixtures("_due_at_once")
+@pytest.mark.parametrize("sent_by_us", [True, False])
+def test_a_message_that_has_come_is_kept_once(url: str, *, sent_by_us: bool) -> None:
+    """Where it is kept already, nobody takes it apart again."""
+    taken: list[Delivery] = []
+
+    def come() -> Delivery:
+        taken.append(message("come"))
+        return taken[-1]
+
+    async def scenario() -> None:
+        async with open_store(url) as store, open_store(url, lease_s=OVER_AT_ONCE) as dying:
+            if sent_by_us:
+                await store.ledger.enqueue(request("one"), message("sent"))
+            for number in (1, 2):
+                assert await dying.ledger.claim(request("one"), come) == Claim(attempt=number, taken_over=number > 1)
+            [kept] = await store.loose.take_abandoned()
+            assert (kept, taken) == ((message("sent"), []) if sent_by_us else (message("come"), [message("come")]))
+
+    asyncio.run(scenario())
+
+
 def test_what_was_just_sent_is_not_due(url: str) -> None:
     """Nothing is sent twice in the first seconds."""
 
@@ -99,7 +121,7 @@ def test_an_attempt_that_is_given_back(url: str) -> None:
     async def scenario(store: Store) -> None:
         one = request("one", max_attempts=2)
         for number in (1, 2):
-            assert await store.ledger.claim(one, message("one")) == Claim(attempt=number)
+            assert await store.ledger.claim(one, lambda: message("one")) == Claim(attempt=number)
             failed = Attempt(request=one, result=outcome(one, Status.FAILED, attempt=number))
             assert await store.ledger.give_back(failed) == (number == 1)
         ended = await store.ledger.finish(failed)

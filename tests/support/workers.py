@@ -20,7 +20,7 @@ from celery import current_task
 
 from stepflow_python.config import Settings
 from stepflow_python.errors import InternalError, ParseError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered
 from stepflow_python.model.result import MemoryEnforcement
 from stepflow_python.model.security import IsolationTier
 from stepflow_python.ports import IsolationReport
@@ -33,7 +33,7 @@ PATIENCE_S = 90.0
 class ReportingJobs:
     """Jobs that tell the test's hub what they got; with `wait` they last until the test answers."""
 
-    def execute(self, payload: object, previous: object | None, delivery: Delivery | None) -> dict[str, Any]:  # noqa: ARG002 - the contract
+    def execute(self, payload: object, previous: object | None, delivery: Delivered | None) -> dict[str, Any]:  # noqa: ARG002 - the contract
         """Report, wait if asked to, and reply what the payload or the answer says."""
         if not isinstance(payload, dict):
             raise ParseError("not an object")

@@ -6,7 +6,7 @@ import pytest
 
 from stepflow_python.bootstrap.loop import LoopThread
 from stepflow_python.errors import ParseError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered
 from stepflow_python.model.environment import Environment
 from stepflow_python.model.result import ExecutionResult, Status
 from stepflow_python.ports import Environments, EnvironmentSpec
@@ -24,7 +24,7 @@ class FakeRuntime:
         self,
         payload: object,
         previous: object = None,
-        delivery: Delivery | None = None,  # noqa: ARG002 - the contract
+        delivery: Delivered | None = None,  # noqa: ARG002 - the contract
     ) -> ExecutionResult:
         """Answer with the payload and predecessor."""
         await asyncio.sleep(0)

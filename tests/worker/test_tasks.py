@@ -8,7 +8,7 @@ from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from stepflow_python.errors import DatabaseError, ParseError, PythonError
 from stepflow_python.jobs.job import TryLaterError
-from stepflow_python.messages import Delivery
+from stepflow_python.messages import Delivered
 from stepflow_python.messaging.app import EXECUTE
 from stepflow_python.messaging.dispatch import CLEANUP, LONGEST_DELAY_S, PROVISION
 from stepflow_python.worker.tasks import delivery_of, register
@@ -20,7 +20,7 @@ class Echo:
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
 
-    def execute(self, payload: object, previous: object | None, delivery: Delivery | None) -> dict[str, Any]:  # noqa: ARG002 - the contract
+    def execute(self, payload: object, previous: object | None, delivery: Delivered | None) -> dict[str, Any]:  # noqa: ARG002 - the contract
         """Reply with both."""
         return self._reply(payload=payload, previous=previous)
 
@@ -119,7 +119,7 @@ def test_a_delayed_message_is_of_its_queue() -> None:
     task.push_request(args=[{}], kwargs={}, delivery_info=info, called_directly=False, id="x")
     delivery = delivery_of(task)
     assert delivery is not None
-    assert delivery.queue == "large"
+    assert delivery().queue == "large"
 
 
 @pytest.mark.parametrize("name", [EXECUTE, PROVISION, CLEANUP])
