@@ -55,20 +55,20 @@ def become_spare(config: Config, kernel: Isolation, supervisor: Any, *, pages: O
     Args:
         config: what all runs have in common.
         kernel: whom to ask for namespaces.
-        supervisor: a socket to the host, which sends what `Wires` takes while the namespaces are being made.
+        supervisor: a socket to the host, which sends what `Wires` takes.
         pages: what runs write to; given where there is time until one comes, the tool's process makes them its own, and
             says when it is ready.
         hooks: whether functions of packages are to be called at a fork.
     """
     try:
-        make_a_box(config, kernel)
         message, descriptors = receive(supervisor)
         if not message:
             posix._exit(0)
         wires = Wires(supervisor, descriptors)
-        for group in wires.groups:
+        for group in wires.groups:  # before there is a namespace of groups, whose root is the one it is made in
             posix.write(group, b"0")
             posix.close(group)
+        make_a_box(config, kernel)
         kernel.close_to_others(closed=True)
         # Nobody in its namespace can do anything to a process 1 that takes no signals.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ALL_SIGNALS)

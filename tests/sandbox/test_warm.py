@@ -245,6 +245,14 @@ def having(sandbox: Sandbox, name: str, source: str) -> Iterator[None]:
         shutil.rmtree(path)
 
 
+def test_groups_are_not_named_to_a_run(both: tuple[Sandbox, Sandbox]) -> None:
+    """Its own is the root of what it sees; where it lies, and that there are others, is the host's."""
+    source = "def f():\n    return sorted({line.rstrip().split(':', 2)[2] for line in open('/proc/self/cgroup')})\n"
+    seen: list[Any] = [sandbox.run(source).result for sandbox in both]
+    assert seen[0] == seen[1]
+    assert "stepflow" not in str(seen)
+
+
 def test_functions_that_a_package_wants_called_at_a_fork_are(make: Make) -> None:
     """It may have to make something of its own anew: in each process, and before the tool runs."""
     sandbox = make(eager=True, spares=1)

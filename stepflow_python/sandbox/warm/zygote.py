@@ -98,7 +98,7 @@ class Zygote:
                 supervisor.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
                 with its_end:
                     send(self.control, AT_ONCE if at_once else SPARE, [its_end.fileno()])
-                # All else is prepared while it wakes up, forks, and the fork makes namespaces.
+                # All else is prepared while it wakes up and forks.
                 group = self._group(limits, undo)
                 wires, tool = self._given(supervisor, group, undo)
                 async with asyncio.timeout(SPARE_S):
