@@ -263,6 +263,20 @@ def test_functions_that_a_package_wants_called_at_a_fork_are(make: Make) -> None
     assert [(outcome.result, outcome.warm) for outcome in outcomes] == [([2], True)] * 3
 
 
+def test_what_waits_has_the_pages_that_a_run_writes_to(make: Make) -> None:
+    """Where the made-up run could be looked at: many more are its own than where a package has ended that."""
+    own_kb = {}
+    for name, ending in (("looked_at", "pass"), ("ended", "os._exit(0)")):
+        sandbox = make(eager=True, spares=1)
+        with having(sandbox, name, f"import atexit, os\natexit.register(lambda: exec({ending!r}))\n"):
+            assert sandbox.run(f"import os\ndef f():\n    return {name!r}\n", imports=((name, ()),)).warm
+            [stock] = sandbox.stocks
+            [waits] = stock._spares
+            rollup = Path(f"/proc/{waits.tool.pid}/smaps_rollup").read_text().splitlines()
+            own_kb[name] = next(int(line.split()[1]) for line in rollup if line.startswith("Private_Dirty:"))
+    assert own_kb["looked_at"] > 1.5 * own_kb["ended"]
+
+
 @pytest.mark.parametrize(
     "ending",
     [
