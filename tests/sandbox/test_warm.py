@@ -22,8 +22,10 @@ from stepflow_python.ports import SandboxRun
 from stepflow_python.process.spawn import children_of
 from stepflow_python.sandbox.host import SandboxConfig
 from stepflow_python.sandbox.service import HostSandbox
+from stepflow_python.sandbox.warm import zygote
 from stepflow_python.sandbox.warm.demand import Demand
 from stepflow_python.sandbox.warm.options import WarmOptions
+from stepflow_python.sandbox.warm.spare import SpareFailedError, Tool
 from stepflow_python.sandbox.warm.stock import Stock
 
 T = TypeVar("T")
@@ -460,6 +462,26 @@ def test_nothing_is_left(make: Make) -> None:
         assert sandbox.run("def f():\n    return 1\n").warm is True
     sandbox.call(sandbox.sandbox.close())
     assert _left(sandbox) == before
+
+
+def test_nothing_is_left_of_one_that_could_not_be_made(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes are there and in their group by then; they end, and the group goes."""
+    sandbox = make(eager=True, spares=1)
+    source = "def f():\n    return 1\n"
+    assert sandbox.run(source).warm
+
+    async def never(_tool: object) -> Tool:
+        raise SpareFailedError("not today")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(zygote, "prepared", never)
+        assert sandbox.run(source).warm
+    [stock] = sandbox.stocks
+    assert (stock.waiting, stock.problem) == (0, "a waiting process could not be made: not today")
+    assert stock.zygote is not None
+    assert stock.zygote.box.group is not None
+    assert _left(sandbox)[0] == set(stock.zygote.box.group.folders.values())
+    assert sandbox.run(source).warm
 
 
 def test_idle_ones_are_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

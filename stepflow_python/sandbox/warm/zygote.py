@@ -92,14 +92,15 @@ class Zygote:
         return spare
 
     async def _forked(self, limits: Limits, *, at_once: bool) -> Spare:
-        async with self._turn, contextlib.AsyncExitStack() as undo:
+        # Its group goes last: a supervisor ends when our end of its socket is closed.
+        async with self._turn, contextlib.AsyncExitStack() as last, contextlib.AsyncExitStack() as undo:
             try:
                 supervisor, its_end = _socket_pair(undo)
                 supervisor.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
                 with its_end:
                     send(self.control, AT_ONCE if at_once else SPARE, [its_end.fileno()])
                 # All else is prepared while it wakes up and forks.
-                group = self._group(limits, undo)
+                group = self._group(limits, last)
                 wires, tool = self._given(supervisor, group, undo)
                 async with asyncio.timeout(SPARE_S):
                     process = await adopted(supervisor)
@@ -113,6 +114,7 @@ class Zygote:
             if group is not None:
                 group.toll()  # its files are open then
             undo.pop_all()
+            last.pop_all()
         return Spare(
             limits=limits,
             box=dataclasses.replace(self.box, group=group),
