@@ -468,6 +468,7 @@ def test_nothing_is_left_of_one_that_could_not_be_made(make: Make, monkeypatch: 
     """Its processes are there and in their group by then; they end, and the group goes."""
     sandbox = make(eager=True, spares=1)
     source = "def f():\n    return 1\n"
+    sandbox.call(sandbox.sandbox.isolation())
     of_others = _left(sandbox)[0]
     assert sandbox.run(source).warm
 
