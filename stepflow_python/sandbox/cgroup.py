@@ -23,7 +23,7 @@ PREFIX = "stepflow-"
 V1_CONTROLLERS = ("memory", "pids")
 V2_CONTROLLERS = ("memory", "pids", "cpu")
 CONTENT_BYTES = 4096
-REMOVAL_TRIES = 250
+REMOVAL_TRIES = 1000
 REMOVAL_STEP_S = 0.002
 
 _numbers = itertools.count(1)
@@ -152,7 +152,7 @@ class RunGroup:
                     os.kill(pid, signal.SIGKILL)
 
     async def remove(self) -> None:
-        """Remove its folders; waits shortly for the kernel to let go of the last process."""
+        """Remove its folders; waits two seconds for the kernel to let go of the last process: it may be busy."""
         while self._readers:
             os.close(self._readers.popitem()[1])
         pending = list(dict.fromkeys(self.folders.values()))
