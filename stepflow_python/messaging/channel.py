@@ -198,6 +198,9 @@ class Channel(virtual.Channel):
 
     def _claim(self, queue: str) -> Payload:
         while row := self.mailbox.claim(queue):
+            if self.connection.interrupted:  # during the look: a worker that stops takes no further message
+                self.mailbox.release([row.id])
+                break
             tag = f"{row.id}.{next(_serial)}"
             try:
                 return incoming(row, delivery_tag=tag)

@@ -79,7 +79,7 @@ class Transport(virtual.Transport):
         self.mailbox = Mailbox(self._broker)
         self._tidied_at = 0.0
         self._busy_at = time.monotonic()
-        self._interrupted = False
+        self.interrupted = False
 
     def driver_version(self) -> str:
         """SQLite's version."""
@@ -105,8 +105,8 @@ class Transport(virtual.Transport):
             self._broker.release()
 
     def interrupt(self) -> None:
-        """Let a consumer return from `drain_events` now; may be called from a signal handler."""
-        self._interrupted = True
+        """Let a consumer return from `drain_events` now, without a message; may be called from a signal handler."""
+        self.interrupted = True
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_kwargs: Any) -> None:  # noqa: ANN401, ARG002 - kombu's signature
         """Deliver one message, waiting for it at most `timeout` seconds.
@@ -117,7 +117,7 @@ class Transport(virtual.Transport):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            if self._interrupted:  # before a look, so that a worker that stops takes no further message
+            if self.interrupted:
                 raise TimeoutError("interrupted")
             seen = self._broker.state()  # before looking: what comes between look and wait ends the wait
             self._tidy()
@@ -135,7 +135,7 @@ class Transport(virtual.Transport):
         heard = False
         while self._broker.state() == seen:
             now = time.monotonic()
-            if self._interrupted or (deadline is not None and now >= deadline):
+            if self.interrupted or (deadline is not None and now >= deadline):
                 return
             interval = BRISK_INTERVAL_S if heard else self._interval(now - self._busy_at)
             heard = self._broker.wait(interval if deadline is None else min(interval, deadline - now))

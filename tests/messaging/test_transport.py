@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from kombu import Connection, Consumer, Queue
 from support.brokers import connection, rows
 
+from stepflow_python.messaging.mailbox import Mailbox, Row
 from stepflow_python.messaging.transport import CLASS_PATH, broker_path, broker_url
 
 PARTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1).filter(
@@ -71,6 +72,27 @@ def test_an_interrupted_wait_ends(tmp_path: Path) -> None:
         opened.transport.interrupt()
         with pytest.raises(TimeoutError):
             opened.drain_events(timeout=600)
+
+
+def test_a_message_taken_while_interrupted_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is told to stop in the middle of a look does not begin with what it finds."""
+    path = tmp_path / "broker.db"
+    claim, got = Mailbox.claim, []
+
+    def told_meanwhile(mailbox: Mailbox, queue: str) -> Row | None:
+        found = claim(mailbox, queue)
+        opened.transport.interrupt()
+        return found
+
+    monkeypatch.setattr(Mailbox, "claim", told_meanwhile)
+    with (
+        connection(path) as opened,
+        Consumer(opened, [Queue("q")], callbacks=[lambda body, _message: got.append(body)]),
+    ):
+        rows(path, "INSERT INTO messages (queue, body) VALUES ('q', '[1]')")
+        with pytest.raises(TimeoutError):
+            opened.drain_events(timeout=600)
+        assert (got, rows(path, "SELECT body, owner FROM messages")) == ([], [("[1]", None)])
 
 
 def test_a_row_from_another_program_is_delivered(tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ def test_it_serves_several_loops_at_once(recorder: Recorder, url: str) -> None:
     assert len(found) == 80
 
 
-def test_a_cancelled_caller_loses_nothing(recorder: Recorder, url: str) -> None:
-    """Whoever stops waiting leaves a change that is written all the same."""
+def test_a_cancelled_caller_loses_nothing(recorder: Recorder, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever stops waiting, even with its loop, leaves a change that is written all the same, and in peace."""
     gate = held(recorder)
 
     async def scenario() -> None:
@@ -127,6 +127,7 @@ def test_a_cancelled_caller_loses_nothing(recorder: Recorder, url: str) -> None:
     gate.set()
     recorder.submit(insert("after")).result(30)
     assert tools(url) == {"left", "after"}
+    assert not caplog.records
 
 
 def test_closing_writes_what_waits(engine: Engine, url: str) -> None:
