@@ -22,6 +22,8 @@ from stepflow_python.sandbox.warm.zygote import Zygote, ZygoteFailedError, start
 GROWTH_KB = 64 * 1024
 """A zygote that has grown by so much since its start is replaced."""
 MOST_IMPORTS = 256
+GRACE_S = 0.002
+"""For whoever ran something: to clear away and fork takes longer than to record the end, on the same processors."""
 PATIENCE_S = 60.0
 """Until a zygote that did not start is tried again."""
 
@@ -105,7 +107,8 @@ class Stock:
         return dataclasses.replace(spare.box, confinement=self.host.means.in_namespaces(run.security))
 
     async def give_back(self, spare: Spare) -> None:
-        """Clear away a process that was used."""
+        """Clear away a process that was used, and have another one made, a little later: first its run is recorded."""
+        await asyncio.sleep(GRACE_S)
         await spare.discard()
         self.replenish()
 
