@@ -464,6 +464,29 @@ def test_nothing_is_left(make: Make) -> None:
     assert _left(sandbox) == before
 
 
+def test_a_used_process_is_cleared_away_a_little_later(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ran something records its end first; should the loop end before, it is cleared away all the same."""
+    sandbox = make(eager=True, spares=1)
+    run = sandbox.tool("def f():\n    return 1\n")
+    sandbox.call(sandbox.ran(run))
+    [stock] = sandbox.stocks
+    [spare] = stock._spares
+    assert spare.group is not None
+    folders = list(spare.group.folders.values())
+    monkeypatch.setattr("stepflow_python.sandbox.warm.stock.GRACE_S", DEADLINE_S)
+
+    async def scenario() -> None:
+        assert (await sandbox.sandbox.run(run)).warm
+        await asyncio.sleep(0)
+        assert (spare.discarded, all(folder.is_dir() for folder in folders)) == (False, True)
+        [clearing] = sandbox.sandbox._aside._tasks
+        clearing.cancel()
+        await asyncio.wait({clearing})
+
+    sandbox.call(scenario())
+    assert (spare.discarded, any(folder.exists() for folder in folders)) == (True, False)
+
+
 def test_nothing_is_left_of_one_that_could_not_be_made(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes are there and in their group by then; they end, and the group goes."""
     sandbox = make(eager=True, spares=1)

@@ -108,8 +108,10 @@ class Stock:
 
     async def give_back(self, spare: Spare) -> None:
         """Clear away a process that was used, and have another one made, a little later: first its run is recorded."""
-        await asyncio.sleep(GRACE_S)
-        await spare.discard()
+        try:
+            await asyncio.sleep(GRACE_S)
+        finally:  # also where its loop ends meanwhile
+            await spare.discard()
         self.replenish()
 
     def want(self, run: SandboxRun) -> None:
