@@ -54,7 +54,7 @@ def become_tool(
     """
     sink = Sink(report, request)
     try:
-        if kernel is not None:
+        if kernel is not None and word is None:
             kernel.close_to_others(closed=False)
         if stdin is not None:
             posix.dup2(stdin, 0)

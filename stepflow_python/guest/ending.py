@@ -44,11 +44,13 @@ class Beginning:
     def _only_known_modules(self) -> bool:
         """Whether the tool loaded nothing since but the standard library: others may wait for the real end."""
         standard: FrozenSet[str] = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10
+        ours = (self._tool, __package__)
         # Only the new ones, which come last: looking at all names copies the pages that their counts are on.
         for name in reversed(sys.modules):
             if name == self._last:
                 return bool(standard)
-            if name.partition(".")[0] not in standard | {self._tool, __package__}:
+            top = name.partition(".")[0]
+            if top not in ours and top not in standard:
                 return False
         return False  # it was taken out
 

@@ -13,11 +13,12 @@ import posix
 import resource
 
 from .child import identity
-from .supervisor import Ended, status_of
 from .workspace import FOLDER_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Tuple
+
     from .request import Request
 
 LAST_WORD = b"\0last word\0"
@@ -36,7 +37,7 @@ class LastWord:
         self._folder = request.output_folder
         self._heard = request.heard
         self._owner = posix.getpid()
-        self._used_ms = _cpu_ms()
+        self._used_ms = _used()[1]
 
     def say(self, status: int) -> None:
         """Say that the run is over, and wait to be killed; nothing where the supervisor has to answer."""
@@ -67,9 +68,13 @@ class LastWord:
 
     def of(self, status: int) -> bytes:
         """The end of a report."""
-        largest_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        ended = Ended(status & 0xFF, None, cpu_ms=max(_cpu_ms() - self._used_ms, 0.0), maxrss_kb=largest_kb)
-        text = status_of(ended, flooded=False, files_error=None)
+        own, used_ms = _used()
+        # By hand what `supervisor.status_of` makes: that takes a twentieth of a short run.
+        text = b'{"exit":%d,"cpu_ms":%r,"maxrss_kb":%d}' % (
+            status & 0xFF,
+            max(used_ms - self._used_ms, 0.0),
+            own.ru_maxrss,
+        )
         return text + len(text).to_bytes(8, "big") + LAST_WORD
 
     def is_all(self, *, alone: bool) -> bool:
@@ -107,7 +112,7 @@ def was_said(report: int) -> bool:
     return posix.pread(report, len(LAST_WORD), max(size - len(LAST_WORD), 0)) == LAST_WORD
 
 
-def _cpu_ms() -> float:
-    """CPU time of this process and of those that it has waited for."""
+def _used() -> Tuple[Any, float]:
+    """What this process has used, and the CPU time in ms of it and of those that it has waited for."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime) * 1e3
+    return own, (own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime) * 1e3
