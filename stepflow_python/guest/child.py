@@ -50,11 +50,11 @@ def become_tool(
         report: the file for the report; every other descriptor above 2 is closed, but for the request's own line.
         stdin: a file to read standard input from; none leaves it.
         kernel: whom to ask for the confinement of the request; none where it has none and the supervisor is open.
-        word: the last one of a process that waited for its run, and is dressed and settled already.
+        word: the last one of a process that waited for its run, and is confined, dressed and settled already.
     """
     sink = Sink(report, request)
     try:
-        if kernel is not None and word is None:
+        if kernel is not None:
             kernel.close_to_others(closed=False)
         if stdin is not None:
             posix.dup2(stdin, 0)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 class Config:
     """What all runs of a zygote have in common.
 
+    `confinement` holds a whole box, `tools` the tools' processes in theirs, which can start others no more.
+
     `folders` are (path, mode, bytes) of file systems in memory, `kept` what lies below them and is no run's own.
     """
 
@@ -25,6 +27,7 @@ class Config:
         "output_folder",
         "prefix",
         "site_packages",
+        "tools",
     )
 
     def __init__(self, payload: Any) -> None:
@@ -38,3 +41,4 @@ class Config:
         self.network: bool = fields.take("network", bool)
         self.output_folder: str = fields.take("output_folder", str)
         self.confinement = Confinement(Fields(fields.take("confinement", dict), "confinement"))
+        self.tools = Confinement(Fields(fields.take("tools", dict), "tools"))

@@ -15,6 +15,7 @@ import resource
 
 from .anonymous import anonymous_file, write_all
 from .child import become_tool, settle
+from .confine import confine
 from .forking import fork, renew
 from .isolate import make_a_box
 from .last_word import LastWord
@@ -117,7 +118,7 @@ def _watch(config: Config, kernel: Isolation, *, hooks: bool, tells: int) -> Non
     ended, ends = posix.pipe()
     run = fork(kernel, hooks=hooks)
     if run == 0:
-        _run(kernel, ends=ends)
+        _run(config, kernel, ends=ends)
     posix.close(ends)
     if posix.read(ended, 1):
         write_all(tells, marshal.dumps(list(own_pages(run))))
@@ -127,15 +128,16 @@ def _give_up(*_: object) -> NoReturn:
     posix._exit(1)
 
 
-def _run(kernel: Kernel, *, ends: int) -> None:
+def _run(config: Config, kernel: Kernel, *, ends: int) -> None:
     """All that a waiting process does for a run, from its fork to its last word."""
     report = anonymous_file("report")
     settle({report, ends})
     renew()
+    confine(kernel, config.tools)
     request = parse_request(REQUEST)
     word = _Word(report, request, ends)
     try:
-        become_tool(request, stage(request), report=report, stdin=None, kernel=kernel, word=word)
+        become_tool(request, stage(request), report=report, stdin=None, word=word)
     except SystemExit:  # the rest would be the interpreter's, by whose own end there is no last word
         word.be_looked_at()
 

@@ -13,6 +13,7 @@ import posix
 import sys
 
 from .child import become_tool, settle
+from .confine import confine
 from .forking import fork, renew
 from .isolate import make_a_box
 from .last_word import BELL, LastWord, was_said
@@ -80,7 +81,7 @@ def become_spare(config: Config, kernel: Isolation, supervisor: Any, *, pages: O
     if child == 0:
         supervisor.close()
         posix.close(wires.reply)
-        _become_tool(wires, kernel, pages=pages)
+        _become_tool(config, wires, kernel, pages=pages)
         return
     # As little as possible from here on: each page of memory that is written to is copied, and holds memory.
     wires.tool.close()
@@ -138,7 +139,7 @@ def _wait_for_the_end() -> NoReturn:
         _signal.pause()
 
 
-def _become_tool(wires: Wires, kernel: Kernel, *, pages: Optional[Pages]) -> None:
+def _become_tool(config: Config, wires: Wires, kernel: Kernel, *, pages: Optional[Pages]) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     kernel.close_to_others(closed=False)
     posix.dup2(wires.stdout, 1)
@@ -146,6 +147,11 @@ def _become_tool(wires: Wires, kernel: Kernel, *, pages: Optional[Pages]) -> Non
     settle({wires.report, wires.tool.fileno()})
     renew()
     reseed()
+    try:
+        confine(kernel, config.tools)  # the kernel looks at each call that there is: a twentieth of a short run
+    except OSError as error:
+        posix.write(2, str(error).encode("utf-8", "replace"))
+        posix._exit(NOT_STARTED)
     if pages is not None:
         pages.own(kernel)
         wires.tool.send(READY)  # who is waited for is sent its request without
@@ -167,7 +173,7 @@ def _become_tool(wires: Wires, kernel: Kernel, *, pages: Optional[Pages]) -> Non
     if file is not None:
         posix.close(file)
     word = LastWord(wires.report, request)
-    become_tool(request, source, report=wires.report, stdin=stdin, kernel=kernel, word=word)
+    become_tool(request, source, report=wires.report, stdin=stdin, word=word)
 
 
 def prepare_random_numbers() -> None:

@@ -79,7 +79,7 @@ class WarmPool:
             if source.wanted:
                 source.asked = True
                 self._aside.begin(self._compile(source, stock, run))
-            this = Running(run, stock.box(spare, run), code=source.code, warm=True)
+            this = Running(run, spare.box, code=source.code, warm=True)
             spare.line = line
             return await self._run_in(spare, stock, this, running, cancel)
 
@@ -130,7 +130,7 @@ class WarmPool:
                 source.asked = False
                 return
             quiet = compiling(run)
-            this = Running(quiet, stock.box(spare, quiet), compile_only=True, warm=True)
+            this = Running(quiet, spare.box, compile_only=True, warm=True)
             source.take(await self._run_in(spare, stock, this, {}, None))
 
     def _stock(self, run: SandboxRun, *, make: bool) -> Stock | None:
@@ -138,6 +138,7 @@ class WarmPool:
             run.environment.id,
             run.environment.path,
             run.security.enable_network_access,
+            run.security.enable_system_calls,
             run.limits.work_bytes,
             tuple(run.variables.items()),
         )

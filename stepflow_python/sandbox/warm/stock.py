@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import os
 import time
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 
 from stepflow_python.model.limits import Limits
 from stepflow_python.ports import IsolationReport, SandboxRun
-from stepflow_python.sandbox.box import Box
 from stepflow_python.sandbox.host import Host
 from stepflow_python.sandbox.warm.demand import Demand
 from stepflow_python.sandbox.warm.options import WarmOptions
@@ -99,12 +97,6 @@ class Stock:
             self.counts["forked_on_demand"] += 1
             return spare
         return None
-
-    def box(self, spare: Spare, run: SandboxRun) -> Box:
-        """Where a process is for this run."""
-        if run.security == self.template.security:
-            return spare.box
-        return dataclasses.replace(spare.box, confinement=self.host.means.in_namespaces(run.security))
 
     async def give_back(self, spare: Spare) -> None:
         """Clear away a process that was used, and have another one made, a little later: first its run is recorded."""

@@ -117,7 +117,7 @@ class Zygote:
             last.pop_all()
         return Spare(
             limits=limits,
-            box=dataclasses.replace(self.box, group=group),
+            box=dataclasses.replace(self.box, group=group, confinement={}),
             process=process,
             wires=wires,
             supervisor=supervisor,
@@ -235,6 +235,7 @@ def _config(host: Host, box: Box, run: SandboxRun, imports: Imports) -> bytes:
             "output_folder": box.output_folder,
             "network": run.security.enable_network_access,
             "confinement": {"filters": [] if host.means.filters.every_run is None else [host.means.filters.every_run]},
+            "tools": host.means.in_namespaces(run.security),
         },
         FORMAT,
     )
