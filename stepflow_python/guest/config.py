@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 class Config:
     """What all runs of a zygote have in common.
 
-    `confinement` holds a whole box, `tools` the tools' processes in theirs, which can start others no more.
-
-    `folders` are (path, mode, bytes) of file systems in memory, `kept` what lies below them and is no run's own.
+    `folders` are (path, mode, bytes) of file systems in memory, `kept` what lies below them and is no run's own;
+    `confinement` holds all of a box, `tools` the tool's own process beyond that, as the level wants.
     """
 
     __slots__ = (
