@@ -49,7 +49,8 @@ def become_tool(
         source: path of the source.
         report: the file for the report; every other descriptor above 2 is closed, but for the request's own line.
         stdin: a file to read standard input from; none leaves it.
-        kernel: whom to ask for the confinement of the request; none where it has none and the supervisor is open.
+        kernel: whom to ask for the confinement of the request; none where it has none and the supervisor is open, and
+            in a process that waited for its run.
         word: the last one of a process that waited for its run, and is confined, dressed and settled already.
     """
     sink = Sink(report, request)

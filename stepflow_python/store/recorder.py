@@ -75,16 +75,10 @@ class Recorder:
             DatabaseError: it could not be written.
             PythonError: whatever of our own tree the change raised.
         """
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[T] = loop.create_future()
-
-        def wake(done: "Future[T]") -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                loop.call_soon_threadsafe(_pass_on, done, waiting)
-
-        # By hand, since asyncio's own way through its wrapped and shielded futures takes two rounds of the loop more.
-        self.submit(change, ends=ends).add_done_callback(wake)
-        return await waiting
+        done = asyncio.wrap_future(self.submit(change, ends=ends))
+        # Asked for, or the loop would complain of an error that nobody waits for any more.
+        done.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return await asyncio.shield(done)
 
     def submit(self, change: Callable[[Connection], T], *, ends: bool = False) -> "Future[T]":
         """Put a change in line, for callers without a loop."""
@@ -187,17 +181,6 @@ class Recorder:
             error = database_error(end.error, self._place)
             error.__cause__ = end.error
             done.set_exception(error)
-
-
-def _pass_on(done: "Future[T]", waiting: "asyncio.Future[T]") -> None:
-    """Tell a caller that still waits; one that was cancelled does not."""
-    if waiting.done():
-        return
-    error = done.exception()
-    if error is not None:
-        waiting.set_exception(error)
-    else:
-        waiting.set_result(done.result())
 
 
 def _changed(connection: Connection, write: Write[T]) -> T:
